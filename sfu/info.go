@@ -1,0 +1,176 @@
+package sfu
+
+import (
+	"net/netip"
+	"time"
+
+	"rheomesh/internal/codec"
+)
+
+// PublisherInfo is a snapshot of a publisher.
+type PublisherInfo struct {
+	ID          PublisherID
+	RouterID    RouterID
+	State       string // "live" or "idle"
+	Origin      Origin
+	Tracks      []TrackInfo
+	Subscribers int
+	Since       time.Time // live since; zero while idle
+}
+
+// Origin says where a publisher's client publishes.
+type Origin struct {
+	NodeID      NodeID
+	RouterID    RouterID
+	PublisherID PublisherID
+	Hops        []NodeID // nodes that it came over, the origin first; empty on the origin itself
+}
+
+// TrackInfo is a snapshot of a track.
+type TrackInfo struct {
+	ID     TrackID
+	Kind   string
+	Codec  string // of the newest packet; empty before the first
+	Layers []LayerInfo
+}
+
+// LayerInfo is a snapshot of a layer. Width and Height are those that the stream itself tells, 0 when it does not.
+type LayerInfo struct {
+	RID                           string
+	SSRC                          uint32
+	Active                        bool
+	Width, Height                 int
+	BitrateBps                    int
+	Packets, PacketsLost          uint64
+	SpatialLayers, TemporalLayers int
+	Selected                      bool // a viewer's current layer
+}
+
+// Info is a snapshot of the publisher.
+func (p *Publisher) Info() PublisherInfo {
+	tracks, subscribers, since := p.snapshot()
+	info := PublisherInfo{
+		ID: p.id, RouterID: p.router.id, State: "idle", Subscribers: subscribers, Since: since, Tracks: []TrackInfo{},
+		Origin: Origin{NodeID: p.router.node.id, RouterID: p.router.id, PublisherID: p.id, Hops: []NodeID{}},
+	}
+	if len(tracks) > 0 {
+		info.State = "live"
+	}
+	for _, t := range tracks {
+		info.Tracks = append(info.Tracks, TrackInfo{ID: t.ID, Kind: t.Kind.String(), Codec: t.codecName(), Layers: t.layerInfos(nil)})
+	}
+	return info
+}
+
+func (t *Track) codecName() string {
+	for _, l := range t.layers {
+		if c := codec.Codec(l.codec.Load()); c != codec.Unknown {
+			return c.String()
+		}
+	}
+	return ""
+}
+
+// layerInfos lists the track's layers; selected is the one that a viewer gets.
+func (t *Track) layerInfos(selected *Layer) []LayerInfo {
+	now := time.Now().UnixNano()
+	infos := make([]LayerInfo, len(t.layers))
+	for i, l := range t.layers {
+		infos[i] = l.info(now)
+		infos[i].Selected = l == selected
+	}
+	return infos
+}
+
+func (l *Layer) info(now int64) LayerInfo {
+	info := LayerInfo{
+		RID: l.rid, SSRC: l.ssrc.Load(), Active: l.active(now), Width: int(l.width.Load()), Height: int(l.height.Load()),
+		Packets: l.packets.Load(), PacketsLost: l.lost.Load(), SpatialLayers: int(l.spatial.Load()), TemporalLayers: int(l.temporal.Load()),
+	}
+	if info.Active {
+		info.BitrateBps = int(l.bitrate.Load())
+	}
+	return info
+}
+
+// SubscriberInfo is a snapshot of a viewer.
+type SubscriberInfo struct {
+	ID          SubscriberID
+	RouterID    RouterID
+	PublisherID PublisherID
+	State       string // "connecting", "waiting" for a publisher, "playing" or "paused"
+	RemoteAddr  netip.AddrPort
+	Paused      bool
+	RoundTrip   time.Duration // 0 while unknown
+	PacketsLost uint64        // as the viewer reports
+	Tracks      []SubscriberTrackInfo
+}
+
+// SubscriberTrackInfo is a snapshot of one forwarder.
+type SubscriberTrackInfo struct {
+	Kind, Codec                       string
+	CurrentLayer, TargetLayer         *LayerInfo // nil while nothing is sent
+	Reason                            string     // why the viewer gets this layer or nothing
+	Packets, Bytes, NACKs, PLIs       uint64
+	Resent, Skips, WithoutCommonCodec uint64
+}
+
+// Info is a snapshot of the subscriber.
+func (s *Subscriber) Info() SubscriberInfo {
+	info := SubscriberInfo{
+		ID: s.id, RouterID: s.session.router.id, PublisherID: s.publisher.id, State: s.state(), RemoteAddr: s.session.RemoteAddr(),
+		Paused: s.paused.Load(), RoundTrip: s.roundTrip(), PacketsLost: uint64(s.lost.Load()), Tracks: []SubscriberTrackInfo{},
+	}
+	for _, f := range s.forwarders {
+		info.Tracks = append(info.Tracks, f.info(s.paused.Load()))
+	}
+	return info
+}
+
+func (s *Subscriber) state() string {
+	switch {
+	case !s.session.Connected():
+		return "connecting"
+	case s.paused.Load():
+		return "paused"
+	case !s.publisher.Live():
+		return "waiting"
+	}
+	return "playing"
+}
+
+func (f *forwarder) info(paused bool) SubscriberTrackInfo {
+	c, now := &f.counters, time.Now().UnixNano()
+	info := SubscriberTrackInfo{
+		Kind: f.kind.String(), Packets: c.packets.Load(), Bytes: c.bytes.Load(), NACKs: c.nacks.Load(), PLIs: c.plis.Load(),
+		Resent: c.resent.Load(), Skips: c.skips.Load(), WithoutCommonCodec: c.unmapped.Load(),
+	}
+	current, wanted := c.current.Load(), c.wanted.Load()
+	if current != nil {
+		layer := current.info(now)
+		info.CurrentLayer, info.Codec = &layer, codec.Codec(current.codec.Load()).String()
+	}
+	if wanted != nil {
+		layer := wanted.info(now)
+		info.TargetLayer = &layer
+	}
+	info.Reason = f.reason(current, wanted, paused)
+	return info
+}
+
+// reason tells an operator what the forwarder is doing, in words of a closed set.
+func (f *forwarder) reason(current, wanted *Layer, paused bool) string {
+	switch {
+	case paused:
+		return "paused"
+	case current == nil:
+		return "publisher-idle"
+	case wanted != current:
+		return "waiting-for-keyframe"
+	case f.counters.unmapped.Load() > 0 && f.counters.packets.Load() == 0:
+		return "codec-not-offered"
+	case f.counters.packets.Load() == 0:
+		return "waiting-for-keyframe"
+	}
+	return "best-available"
+}

@@ -1,0 +1,231 @@
+package sfu
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"rheomesh/internal/codec"
+	"rheomesh/internal/sdp"
+)
+
+const (
+	// keyframeInterval is the least time between two keyframe requests to one layer, however many viewers ask.
+	keyframeInterval = 500 * time.Millisecond
+	// layerIdle is how long a layer may send nothing before it counts as inactive.
+	layerIdle = time.Second
+)
+
+// Publisher is a named source in a router. It outlives the session that feeds it, so that viewers stay when the client reconnects, and exists without one
+// while viewers wait for it.
+type Publisher struct {
+	id     PublisherID
+	router *Router
+
+	// mu guards the fields below.
+	mu          sync.Mutex
+	session     *Session // the feeding session; nil while idle
+	tracks      []*Track // of session, once it is connected
+	liveSince   time.Time
+	subscribers map[SubscriberID]*Subscriber
+	held        int // sessions, of either role, that keep the publisher in its router
+}
+
+// Track is one audio or video medium of a publisher. It is made when a session starts and lives as long.
+type Track struct {
+	ID   TrackID
+	Kind codec.Kind
+	// codecs by payload type, as the publisher numbers them.
+	codecs     [128]trackCodec
+	extensions []sdp.Extension
+	layers     []*Layer
+}
+
+// trackCodec is what a payload type of a track means.
+type trackCodec struct {
+	codec codec.Codec
+	sdp   sdp.Codec
+}
+
+// keyframeRequester asks whoever sends a layer for a keyframe.
+type keyframeRequester interface{ requestKeyframe(l *Layer) }
+
+// Layer is one encoding of a track: its only one, or one of a simulcast.
+type Layer struct {
+	track  *Track
+	rid    string
+	log    *Log
+	source keyframeRequester
+
+	// Atomic only.
+	ssrc          atomic.Uint32
+	width, height atomic.Uint32
+	bitrate       atomic.Int64 // bit/s, measured over the last second
+	packets       atomic.Uint64
+	bytes         atomic.Uint64
+	lost          atomic.Uint64
+	codec         atomic.Uint32 // codec.Codec of the newest packet
+	spatial       atomic.Uint32 // spatial layers seen
+	temporal      atomic.Uint32 // temporal layers seen
+	heard         atomic.Int64  // arrival of the newest packet, nanoseconds since the epoch
+	asked         atomic.Int64  // time of the last keyframe request
+	report        atomic.Pointer[senderReport]
+}
+
+// senderReport is what a publisher's RTCP sender report said, and when it came (RFC 3550 section 6.4.1).
+type senderReport struct {
+	ntp     uint64
+	rtpTime uint32
+	arrival int64
+}
+
+func newLayer(t *Track, rid string, source keyframeRequester) *Layer {
+	return &Layer{track: t, rid: rid, log: NewLog(), source: source}
+}
+
+// active reports whether the layer sends.
+func (l *Layer) active(now int64) bool {
+	heard := l.heard.Load()
+	return heard != 0 && now-heard < int64(layerIdle)
+}
+
+// requestKeyframe passes the request on unless one went out less than keyframeInterval ago. It reports whether it did.
+func (l *Layer) requestKeyframe(now int64) bool {
+	last := l.asked.Load()
+	if now-last < int64(keyframeInterval) || !l.asked.CompareAndSwap(last, now) {
+		return false
+	}
+	l.source.requestKeyframe(l)
+	return true
+}
+
+// best is the layer to send to a viewer that asked for none: of the active ones the largest picture, then the highest bitrate. Names of rids say nothing:
+// clients order them either way. Before anything is known it is the first.
+func (t *Track) best(now int64) *Layer {
+	var best *Layer
+	for _, l := range t.layers {
+		if l.active(now) && (best == nil || l.compare(best) > 0) {
+			best = l
+		}
+	}
+	if best == nil && len(t.layers) > 0 {
+		return t.layers[0]
+	}
+	return best
+}
+
+func (l *Layer) compare(other *Layer) int {
+	return cmp.Or(
+		cmp.Compare(l.width.Load()*l.height.Load(), other.width.Load()*other.height.Load()),
+		cmp.Compare(l.bitrate.Load(), other.bitrate.Load()),
+	)
+}
+
+// layer finds a layer by rid.
+func (t *Track) layer(rid string) *Layer {
+	for _, l := range t.layers {
+		if l.rid == rid {
+			return l
+		}
+	}
+	return nil
+}
+
+// ID is the publisher's name.
+func (p *Publisher) ID() PublisherID { return p.id }
+
+// Live reports whether a connected session feeds the publisher.
+func (p *Publisher) Live() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.tracks) > 0
+}
+
+// SubscriberCount is how many viewers watch or wait.
+func (p *Publisher) SubscriberCount() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.subscribers)
+}
+
+// Close ends the session that feeds the publisher, if any. Viewers stay.
+func (p *Publisher) Close(reason CloseReason) {
+	p.mu.Lock()
+	session := p.session
+	p.mu.Unlock()
+	if session != nil {
+		session.Close(reason)
+	}
+}
+
+// claim makes session the one that feeds the publisher and returns the one that it replaces.
+func (p *Publisher) claim(session *Session, policy ConflictPolicy) (old *Session, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.session != nil && policy == ConflictReject {
+		return nil, ErrPublisherLive
+	}
+	old, p.session = p.session, session
+	return old, nil
+}
+
+// goLive gives the connected session's tracks to the viewers.
+func (p *Publisher) goLive(session *Session, tracks []*Track) {
+	p.mu.Lock()
+	if p.session != session {
+		p.mu.Unlock()
+		return
+	}
+	p.tracks, p.liveSince = tracks, time.Now()
+	for _, s := range p.subscribers {
+		s.bind(tracks)
+	}
+	p.mu.Unlock()
+	p.router.emit(EventPublisherLive, p.id, "")
+}
+
+// release takes the session away again.
+func (p *Publisher) release(session *Session) {
+	p.mu.Lock()
+	wasLive := p.session == session && len(p.tracks) > 0
+	if p.session == session {
+		p.session, p.tracks, p.liveSince = nil, nil, time.Time{}
+		for _, s := range p.subscribers {
+			s.bind(nil)
+		}
+	}
+	p.mu.Unlock()
+	if wasLive {
+		p.router.emit(EventPublisherIdle, p.id, "")
+	}
+}
+
+// join adds a viewer and gives it the tracks, if the publisher is live.
+func (p *Publisher) join(s *Subscriber) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.subscribers[s.id] = s
+	s.bind(p.tracks)
+}
+
+func (p *Publisher) leave(s *Subscriber) {
+	p.mu.Lock()
+	delete(p.subscribers, s.id)
+	p.mu.Unlock()
+}
+
+// fed reports whether a session feeds the publisher or is about to.
+func (p *Publisher) fed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.session != nil
+}
+
+// snapshot returns what is behind the lock, for Info.
+func (p *Publisher) snapshot() (tracks []*Track, subscribers int, since time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.tracks), len(p.subscribers), p.liveSince
+}

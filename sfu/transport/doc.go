@@ -1,0 +1,14 @@
+// Package transport is one session's way to its client: ICE, DTLS and SRTP on the node's media port, for publishers and viewers alike.
+//
+// The server writes the answer, so it is the controlled ICE agent (RFC 8445) with host candidates only, which the answer lists completely. A full agent
+// answers checks and sends triggered ones at once, which connects a client in one round trip after its first check; a lite one only answers. The first pair
+// that a check of ours proved carries DTLS without waiting for the nomination, which may move it later. Any packet from the client is a sign of life.
+//
+// Life of a session: New names its ufrag at the port · the client's first valid check binds its address · a check of ours succeeds, the path is selected and
+// the DTLS handshake runs in its goroutine · keys are exported, HandleConnected · media flows · one of Close, close_notify, a fatal alert, silence or the
+// connect time-out ends it, HandleClosed is called once.
+//
+// Goroutines: the handshake (ends with it), three inside pion/dtls while connected (ended and waited for by Close through the DTLS connection), and a timer
+// function which is re-armed under the session's lock. Packets arrive on the port's readers. Handler methods must not call back into Close while they hold
+// locks that HandleClosed needs.
+package transport

@@ -1,0 +1,254 @@
+package sfu
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"rheomesh/internal/udpbatch"
+)
+
+const (
+	batchDatagrams = 512     // datagrams that one batch holds before it is sent
+	batchBytes     = 1 << 20 // bytes of its arena
+	burstPackets   = 128     // packets that one viewer may get before the others have their turn
+	tickInterval   = 50 * time.Millisecond
+	reportTicks    = 20 // ticks between two sender reports of a subscriber: 1 s
+)
+
+// worker is one of the node's fan-out workers, one per core. It owns the forwarders of its subscribers for their whole life, so their state needs no lock:
+// everything that changes it runs on the worker's goroutine, either in a round or as a task.
+type worker struct {
+	node *Node
+	// batches has one batch per UDP socket of the media port.
+	batches []*udpbatch.WriteBatch
+	// scratch is room to build packets that do not go through a batch: those of TCP paths, and the payloads of RTX.
+	scratch [maxDatagram]byte
+	payload [maxDatagram]byte
+	// wake has capacity 1: a token means that queue or tasks may hold something. It is never closed.
+	wake chan struct{}
+	stop chan struct{}
+	done chan struct{}
+
+	// mu guards queue, tasks and stopped.
+	mu      sync.Mutex
+	queue   []*logReader
+	tasks   []func()
+	stopped bool
+
+	// The worker goroutine's alone.
+	readers     map[*Log]*logReader
+	subscribers []*Subscriber
+	spareQueue  []*logReader
+	spareTasks  []func()
+	ticks       int
+}
+
+// maxDatagram is the most that a packet can measure on its way out.
+const maxDatagram = 2048
+
+// logReader is a worker's interest in one log: the forwarders whose cursors it moves. Its forwarders belong to the worker; queued says that it waits there.
+type logReader struct {
+	log        *Log
+	worker     *worker
+	forwarders []*forwarder
+	queued     bool // guarded by worker.mu
+}
+
+// startWorker starts a worker's goroutine; close ends it and waits.
+func startWorker(n *Node) *worker {
+	w := &worker{node: n, wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}), readers: map[*Log]*logReader{}}
+	for range n.port.Sockets() {
+		w.batches = append(w.batches, udpbatch.NewWriteBatch(batchDatagrams, batchBytes))
+	}
+	go w.run()
+	return w
+}
+
+func (w *worker) close() {
+	w.mu.Lock()
+	if w.stopped {
+		w.mu.Unlock()
+		return
+	}
+	w.stopped = true
+	w.mu.Unlock()
+	close(w.stop)
+	<-w.done
+}
+
+// do runs task on the worker's goroutine, soon. After close it does nothing.
+func (w *worker) do(task func()) {
+	w.mu.Lock()
+	if !w.stopped {
+		w.tasks = append(w.tasks, task)
+	}
+	w.mu.Unlock()
+	w.poke()
+}
+
+// ask is do, and waits for the task to be done. It must not be called on the worker's goroutine.
+func (w *worker) ask(task func()) {
+	finished := make(chan struct{})
+	w.do(func() {
+		task()
+		close(finished)
+	})
+	select {
+	case <-finished:
+	case <-w.done:
+	}
+}
+
+// notify queues a reader whose log has grown. Hot path.
+func (w *worker) notify(r *logReader) {
+	w.mu.Lock()
+	already := r.queued
+	if !already {
+		r.queued = true
+		w.queue = append(w.queue, r)
+	}
+	w.mu.Unlock()
+	if !already {
+		w.poke()
+	}
+}
+
+func (w *worker) poke() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+// notify tells the log's readers of appended packets. The writer calls it after a batch of appends. Hot path.
+func (l *Log) notify() {
+	for _, r := range *l.readers.Load() {
+		r.worker.notify(r)
+	}
+}
+
+// run is the worker's loop. Batching is natural: everything that came in during a round is sent by the next one. It ends when stop is closed.
+func (w *worker) run() {
+	defer close(w.done)
+	timer := time.NewTimer(tickInterval)
+	defer timer.Stop()
+	for {
+		select {
+		case <-w.stop:
+			return
+		case <-w.wake:
+		case <-timer.C:
+			w.tick(time.Now())
+			if len(w.subscribers) > 0 {
+				timer.Reset(tickInterval)
+			}
+		}
+		before := len(w.subscribers)
+		w.round()
+		if before == 0 && len(w.subscribers) > 0 {
+			timer.Reset(tickInterval)
+		}
+	}
+}
+
+// round runs the tasks, moves every cursor whose log has grown, and sends what that filled.
+func (w *worker) round() {
+	w.mu.Lock()
+	tasks, queue := w.tasks, w.queue
+	w.tasks, w.queue = w.spareTasks[:0], w.spareQueue[:0]
+	for _, r := range queue {
+		r.queued = false
+	}
+	w.mu.Unlock()
+	for _, task := range tasks {
+		task()
+	}
+	now := time.Now().UnixNano()
+	for _, r := range queue {
+		for _, f := range r.forwarders {
+			f.advance(r.log, now)
+		}
+	}
+	w.flush()
+	clear(tasks)
+	clear(queue)
+	w.spareTasks, w.spareQueue = tasks, queue
+}
+
+// flush sends what the batches hold.
+func (w *worker) flush() {
+	for i, batch := range w.batches {
+		if batch.Len() > 0 {
+			w.send(i)
+		}
+	}
+}
+
+// send sends one batch. Datagrams that the kernel does not take are lost and counted by the socket.
+func (w *worker) send(socket int) {
+	w.node.stats.batches.observe(w.batches[socket].Len())
+	_, _ = w.node.port.Sockets()[socket].Send(w.batches[socket])
+}
+
+// tick lets every subscriber look after what packets alone do not drive: reports, waiting for keyframes, layers, pauses. Reports are spread over the ticks.
+func (w *worker) tick(now time.Time) {
+	w.ticks++
+	for i, s := range w.subscribers {
+		s.tick(now, (w.ticks+i)%reportTicks == 0)
+	}
+}
+
+// attach makes f hear of a layer's log.
+func (w *worker) attach(f *forwarder, l *Log) {
+	r := w.readers[l]
+	if r == nil {
+		r = &logReader{log: l, worker: w}
+		w.readers[l] = r
+		l.addReader(r)
+	}
+	r.forwarders = append(r.forwarders, f)
+}
+
+func (w *worker) detach(f *forwarder, l *Log) {
+	r := w.readers[l]
+	if r == nil {
+		return
+	}
+	if i := slices.Index(r.forwarders, f); i >= 0 {
+		r.forwarders = slices.Delete(r.forwarders, i, i+1)
+	}
+	if len(r.forwarders) == 0 {
+		delete(w.readers, l)
+		l.removeReader(r)
+	}
+}
+
+func (w *worker) addSubscriber(s *Subscriber) { w.subscribers = append(w.subscribers, s) }
+
+func (w *worker) removeSubscriber(s *Subscriber) {
+	if i := slices.Index(w.subscribers, s); i >= 0 {
+		w.subscribers = slices.Delete(w.subscribers, i, i+1)
+	}
+}
+
+// addReader and removeReader replace the snapshot that notify walks. Several workers may do so at once.
+func (l *Log) addReader(r *logReader) {
+	l.changeReaders(func(readers []*logReader) []*logReader { return append(slices.Clone(readers), r) })
+}
+
+func (l *Log) removeReader(r *logReader) {
+	l.changeReaders(func(readers []*logReader) []*logReader {
+		return slices.DeleteFunc(slices.Clone(readers), func(other *logReader) bool { return other == r })
+	})
+}
+
+func (l *Log) changeReaders(change func([]*logReader) []*logReader) {
+	for {
+		old := l.readers.Load()
+		changed := change(*old)
+		if l.readers.CompareAndSwap(old, &changed) {
+			return
+		}
+	}
+}
