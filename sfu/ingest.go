@@ -379,7 +379,7 @@ func (in *ingest) append(s *stream, plain []byte, h rtpx.Header, now time.Time) 
 	s.layer.observe(known.codec, &s.info, len(plain), now.UnixNano())
 	s.bytes += uint64(len(plain))
 	in.node.stats.received(s.layer.track.Kind, len(plain))
-	in.node.dirty(s.layer.log)
+	in.node.grown.add(s.layer.log)
 	return true
 }
 

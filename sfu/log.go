@@ -51,7 +51,8 @@ type Log struct {
 	frameTS    uint32 // timestamp of the newest frame
 	frameStart uint64 // position of its first packet
 
-	dirty atomic.Bool // waits in Node.dirtyLogs
+	dirty    atomic.Bool  // waits in Node.dirtyLogs
+	audience atomic.Int32 // forwarders on the log
 	// readers are told of each append. The slice is replaced, never changed.
 	readers atomic.Pointer[[]*logReader]
 }
@@ -173,6 +174,12 @@ func (l *Log) BySeq(seq uint64) *Packet {
 		return nil
 	}
 	return p
+}
+
+// ended reports whether the newest packet ends its frame. Hot path.
+func (l *Log) ended() bool {
+	p := l.At(l.head.Load() - 1)
+	return p == nil || p.Header.Marker
 }
 
 // Keyframe is the position of the first packet of the newest keyframe, when the log still holds everything from there on.

@@ -42,11 +42,7 @@ type Node struct {
 	assigned int
 	closed   bool
 
-	// dirtyMu guards dirtyLogs: logs that have grown since their readers were told.
-	dirtyMu   sync.Mutex
-	dirtyLogs []*Log
-	anyDirty  atomic.Bool
-
+	grown    grownLogs
 	feedback feedbackLoop
 }
 
@@ -71,7 +67,7 @@ func NewNode(config Config) (*Node, error) {
 		return nil, err
 	}
 	n.fingerprint = sdp.Fingerprint{Algorithm: "sha-256", Value: value}
-	n.port, err = mediaport.Listen(mediaport.Config{Addr: config.MediaAddr, DisableOffload: config.DisableOffload, AfterBatch: n.flushDirty, Logger: n.log})
+	n.port, err = mediaport.Listen(mediaport.Config{Addr: config.MediaAddr, DisableOffload: config.DisableOffload, AfterBatch: n.grown.tell, Logger: n.log})
 	if err != nil {
 		return nil, err
 	}
@@ -115,6 +111,7 @@ func (n *Node) Close() error {
 	}
 	n.feedback.close()
 	err := n.port.Close()
+	n.grown.close()
 	for _, w := range n.workers {
 		w.close()
 	}
@@ -322,34 +319,6 @@ func (n *Node) assignWorker() *worker {
 	defer n.mu.Unlock()
 	n.assigned++
 	return n.workers[n.assigned%len(n.workers)]
-}
-
-// dirty notes that a log has grown. Its readers are told once the media port's reader is through with what one system call returned, so that they find the
-// packets together. Hot path.
-func (n *Node) dirty(l *Log) {
-	if l.dirty.Swap(true) {
-		return
-	}
-	n.dirtyMu.Lock()
-	n.dirtyLogs = append(n.dirtyLogs, l)
-	n.dirtyMu.Unlock()
-	n.anyDirty.Store(true)
-}
-
-// flushDirty tells the readers of all logs that have grown. Hot path, once per received batch.
-func (n *Node) flushDirty() {
-	if !n.anyDirty.Load() {
-		return
-	}
-	n.dirtyMu.Lock()
-	defer n.dirtyMu.Unlock()
-	n.anyDirty.Store(false)
-	for i, l := range n.dirtyLogs {
-		l.dirty.Store(false)
-		l.notify()
-		n.dirtyLogs[i] = nil
-	}
-	n.dirtyLogs = n.dirtyLogs[:0]
 }
 
 func (n *Node) addIngest(in *ingest)    { n.feedback.add(in) }

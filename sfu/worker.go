@@ -208,6 +208,7 @@ func (w *worker) attach(f *forwarder, l *Log) {
 		l.addReader(r)
 	}
 	r.forwarders = append(r.forwarders, f)
+	l.audience.Add(1)
 }
 
 func (w *worker) detach(f *forwarder, l *Log) {
@@ -217,6 +218,7 @@ func (w *worker) detach(f *forwarder, l *Log) {
 	}
 	if i := slices.Index(r.forwarders, f); i >= 0 {
 		r.forwarders = slices.Delete(r.forwarders, i, i+1)
+		l.audience.Add(-1)
 	}
 	if len(r.forwarders) == 0 {
 		delete(w.readers, l)
