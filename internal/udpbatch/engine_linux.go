@@ -105,7 +105,7 @@ func (e *batchEngine) stopSegmenting(reason string) {
 // drops asks the kernel for its count by SO_MEMINFO (Linux 4.12). The older way, SO_RXQ_OVFL, puts the same number into a
 // control message of each datagram, which costs on each datagram and tells nothing between two of them.
 func (e *batchEngine) drops() uint64 {
-	e.mu.Lock()
+	e.mu.Lock() // around the call too: an older answer coming last would look like a wrap
 	defer e.mu.Unlock()
 	// After Close the last value stands.
 	_ = e.raw.Control(func(fd uintptr) {

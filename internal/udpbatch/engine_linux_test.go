@@ -80,7 +80,7 @@ func TestDropCounterWraps(t *testing.T) {
 	for _, now := range []uint32{0, 5, 1<<32 - 1, 3, 3} {
 		d.update(now)
 	}
-	require.EqualValues(t, 1<<32+3, d.total)
+	require.Equal(t, uint64(1<<32+3), d.total)
 }
 
 func TestWholeSegments(t *testing.T) {

@@ -83,11 +83,11 @@ func (v kernelVersion) before(major, minor, patch int) bool {
 }
 
 // manglesSegments reports a kernel whose UDP_SEGMENT writes wrong headers when all segments are equal. Release candidates
-// of 7.0 and the later ones up to 7.1.3 do (as of 2026-06).
+// of 7.0 and what followed up to 7.1.3 are affected (tailscale's net/batching guards against the same, 2026-05).
 func (v kernelVersion) manglesSegments() bool { return !v.before(7, 0, 0) && v.before(7, 1, 4) }
 
-// mergesUnreliably reports a kernel whose UDP_GRO is not to be trusted: before 5.12 merged datagrams could get lost or arrive
-// with wrong checksums behind tunnels and bridges. An unknown version is not trusted either.
+// mergesUnreliably reports a kernel whose UDP_GRO is not to be trusted: Linux has it from 5.0, wireguard-go uses it from 5.12
+// only. An unknown version is not trusted either.
 func (v kernelVersion) mergesUnreliably() bool { return v.before(5, 12, 0) }
 
 func runningKernel() kernelVersion {

@@ -60,8 +60,9 @@ func (b *ReadBatch) Packet(i int) Packet { return b.packets[i] }
 
 // Keep hands the buffer that datagram i lies in over to the caller: the Data of i, and of every other datagram in that
 // buffer, stays valid and belongs to the caller and the garbage collector. The next Read puts a fresh buffer in its place,
-// which costs an allocation of the full bytesPerMessage (about 4 µs for 65,535 bytes, collector included), and the kept
-// one lives as long as any slice of it. So it pays for a buffer well filled by GRO; copy a lone small datagram instead.
+// an allocation of the full bytesPerMessage (65,535 bytes: about 11 µs with the collector's share, BenchmarkKeep), and the
+// kept one lives whole as long as any slice of it. So it pays for a buffer well filled by GRO, where it saves the copy
+// into memory that would be allocated just so; a small datagram alone in its buffer is better copied (15 ns for 1,200 bytes).
 func (b *ReadBatch) Keep(i int) {
 	b.buffers[b.packets[i].message] = nil
 	b.kept = true

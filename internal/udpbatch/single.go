@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -15,6 +16,10 @@ type singleEngine struct {
 	ipv4     bool // the socket takes only plain IPv4 addresses
 	granted  Capabilities
 	counters *counters
+
+	// mu guards the write deadline, which all writers of the socket share, from setting it to the end of the write it is
+	// for. It takes no parallelism away: package net lets one writer at a time into a socket.
+	mu sync.Mutex
 }
 
 func newSingleEngine(udp *net.UDPConn, cfg Config, counters *counters) (engine, error) {
@@ -91,18 +96,13 @@ func (e *singleEngine) writeTo(p []byte, addr netip.AddrPort) error {
 	return err
 }
 
-// send sends one datagram and counts its fate. The deadline bounds the wait for room in the send buffer. It is set anew for
-// each datagram, since it is a point in time: a long batch would run into that of its beginning without ever waiting. It
-// belongs to the socket, so another writer may push it out, but by no more than sendWait per datagram of its own.
+// send sends one datagram and counts its fate.
 func (e *singleEngine) send(p []byte, addr netip.AddrPort, t *tally) error {
 	if e.ipv4 {
 		addr = unmap(addr) // package net refuses ::ffff:a.b.c.d on an IPv4 socket
 	}
-	err := e.udp.SetWriteDeadline(time.Now().Add(sendWait))
-	if err == nil {
-		_, err = e.udp.WriteToUDPAddrPort(p, addr)
-		t.calls++
-	}
+	err := e.sendInTime(p, addr)
+	t.calls++
 	switch {
 	case err == nil:
 		t.datagrams++
@@ -113,6 +113,24 @@ func (e *singleEngine) send(p []byte, addr netip.AddrPort, t *tally) error {
 		t.noBuffers++
 	case !errors.Is(err, net.ErrClosed):
 		t.refused++
+	}
+	return err
+}
+
+// sendInTime sends one datagram and waits at most sendWait for room in the send buffer. A deadline is a point in time, so it
+// is set anew for each datagram, and it counts even if there is room: a thread that is not scheduled for so long between
+// the two calls would find it passed. Hence two tries, of half the time each.
+func (e *singleEngine) sendInTime(p []byte, addr netip.AddrPort) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var err error
+	for range 2 {
+		if err = e.udp.SetWriteDeadline(time.Now().Add(sendWait / 2)); err != nil {
+			return err
+		}
+		if _, err = e.udp.WriteToUDPAddrPort(p, addr); !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
 	}
 	return err
 }
