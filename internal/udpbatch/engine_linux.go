@@ -139,13 +139,13 @@ func (d *dropCounter) update(now uint32) {
 }
 
 func recvmmsg(fd uintptr, headers []mmsghdr) (int, unix.Errno) {
-	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(unsafe.SliceData(headers))),
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(unsafe.SliceData(headers))),
 		uintptr(len(headers)), unix.MSG_DONTWAIT, 0, 0)
 	return int(n), errno
 }
 
 func sendmmsg(fd uintptr, headers []mmsghdr) (int, unix.Errno) {
-	n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(unsafe.SliceData(headers))),
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(unsafe.SliceData(headers))),
 		uintptr(len(headers)), unix.MSG_DONTWAIT, 0, 0)
 	return int(n), errno
 }

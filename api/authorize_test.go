@@ -1,0 +1,112 @@
+package api
+
+import (
+	"crypto/sha256"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"rheomesh/whip"
+)
+
+const (
+	opsSecret  = "ops-0123456789abcdef0123456789abcdef"
+	roomSecret = "room-0123456789abcdef0123456789abcde"
+)
+
+func testAuthorizer() *Authorizer {
+	return NewAuthorizer([]Key{
+		{ID: "ops", Digest: sha256.Sum256([]byte(opsSecret)), Grants: []Grant{{Routers: []string{"*"}, Actions: []string{"publish", "play", "admin"}}}},
+		{ID: "room", Digest: sha256.Sum256([]byte(roomSecret)), Grants: []Grant{
+			{Routers: []string{"room-*", "lobby"}, Actions: []string{"publish", "admin"}},
+			{Routers: []string{"stage"}, Actions: []string{"play"}},
+		}},
+	})
+}
+
+func TestAuthorize(t *testing.T) {
+	for _, row := range []struct {
+		name, header, action, router string
+		want                         error
+	}{
+		{"every right", "Bearer " + opsSecret, "publish", "live", nil},
+		{"case of the scheme", "bearer " + opsSecret, "play", "live", nil},
+		{"pattern", "Bearer " + roomSecret, "publish", "room-1", nil},
+		{"pattern matches nothing more", "Bearer " + roomSecret, "publish", "room-", nil},
+		{"exact", "Bearer " + roomSecret, "publish", "lobby", nil},
+		{"second grant", "Bearer " + roomSecret, "play", "stage", nil},
+		{"actions do not mix between grants", "Bearer " + roomSecret, "publish", "stage", whip.ErrForbidden},
+		{"other router", "Bearer " + roomSecret, "publish", "live", whip.ErrForbidden},
+		{"router that only starts the same", "Bearer " + roomSecret, "publish", "lobby2", whip.ErrForbidden},
+		{"other action", "Bearer " + roomSecret, "play", "room-1", whip.ErrForbidden},
+		{"no header", "", "play", "live", whip.ErrUnauthorized},
+		{"wrong secret", "Bearer " + opsSecret + "x", "play", "live", whip.ErrUnauthorized},
+		{"part of the secret", "Bearer " + opsSecret[:20], "play", "live", whip.ErrUnauthorized},
+		{"empty token", "Bearer ", "play", "live", whip.ErrUnauthorized},
+		{"other scheme", "Basic " + opsSecret, "play", "live", whip.ErrUnauthorized},
+		{"scheme alone", "Bearer", "play", "live", whip.ErrUnauthorized},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			r := httptest.NewRequest("POST", "/", nil)
+			if row.header != "" {
+				r.Header.Set("Authorization", row.header)
+			}
+			assert.ErrorIs(t, testAuthorizer().Authorize(r, row.action, row.router), row.want)
+		})
+	}
+}
+
+func TestAuthorizeTwoHeaders(t *testing.T) {
+	r := httptest.NewRequest("POST", "/", nil)
+	r.Header["Authorization"] = []string{"Bearer " + opsSecret, "Bearer other"}
+	assert.ErrorIs(t, testAuthorizer().Authorize(r, "play", "live"), whip.ErrUnauthorized)
+}
+
+func TestOpenAuthorizer(t *testing.T) {
+	a := NewAuthorizer(nil)
+	assert.True(t, a.Open())
+	assert.NoError(t, a.Authorize(httptest.NewRequest("POST", "/", nil), "publish", "live"))
+}
+
+// TestEveryOperatorRouteAsks walks the routes as they are registered, so that a new one cannot forget the credential.
+func TestEveryOperatorRouteAsks(t *testing.T) {
+	s := newTestServer(t, func(cfg *Config) { cfg.Authorizer = testAuthorizer() })
+	count := 0
+	for _, route := range s.routes().Routes() {
+		if !strings.HasPrefix(route.Path, "/api/") || strings.HasPrefix(route.Method, "echo_") {
+			continue
+		}
+		count++
+		t.Run(route.Method+" "+route.Path, func(t *testing.T) {
+			path := strings.NewReplacer(":router", "live", ":publisher", "cam", ":subscriber", "s1").Replace(route.Path)
+			for _, row := range []struct {
+				name, token string
+				want        int
+			}{{"none", "", 401}, {"unknown", "nobody-0123456789abcdef0123456789ab", 401}, {"other router", roomSecret, 403}} {
+				body := ""
+				if route.Method == http.MethodPost || route.Method == http.MethodPut || route.Method == http.MethodPatch {
+					body = `{}`
+				}
+				r := request{method: route.Method, path: path, body: body}
+				if row.token != "" {
+					r.header = []string{"Authorization", "Bearer " + row.token}
+				}
+				recorder := s.do(r)
+				if row.want == 403 && route.Path == "/api/v1/routers" && route.Method != http.MethodPost {
+					assert.Equal(t, 200, recorder.Code, "the list shows only what the key may administer")
+					assert.NotContains(t, recorder.Body.String(), "live")
+					continue
+				}
+				require.Equal(t, row.want, recorder.Code, row.name)
+				if row.want == 401 {
+					assert.Contains(t, recorder.Header().Get("WWW-Authenticate"), "Bearer")
+				}
+			}
+		})
+	}
+	assert.Greater(t, count, 15)
+}
