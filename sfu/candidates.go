@@ -33,7 +33,8 @@ func hostCandidates(port *mediaport.Port, public []netip.Addr) ([]string, error)
 	var candidates []string
 	for _, protocol := range protocols {
 		for i, addr := range addrs {
-			candidates = append(candidates, sdp.HostCandidate(addr, protocol, uint16(65535-i)).Marshal())
+			// Steps of 8, since priorities of TCP keep the upper 13 bits only (RFC 6544 section 4.2).
+			candidates = append(candidates, sdp.HostCandidate(addr, protocol, uint16(65535-8*i)).Marshal())
 		}
 	}
 	return candidates, nil

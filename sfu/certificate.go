@@ -44,8 +44,20 @@ func loadCertificate(dataDir string) (tls.Certificate, error) {
 		if err := os.MkdirAll(dataDir, 0o700); err != nil {
 			return err
 		}
-		return os.WriteFile(path, text, 0o600)
+		return replaceFile(path, text)
 	})
+}
+
+// replaceFile writes a file that only its owner may read, whatever stood there before, in one step.
+func replaceFile(path string, text []byte) error {
+	temporary := path + ".new"
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.WriteFile(temporary, text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(temporary, path)
 }
 
 // newCertificate makes a self-signed ECDSA P-256 certificate, the kind that all WebRTC stacks take (RFC 8827 section 6.5), and hands its PEM to keep.

@@ -6,6 +6,9 @@ import (
 	"time"
 )
 
+// idleFeedback is how often publishers are looked after whose packets do not come, and so do not carry the look-after along.
+const idleFeedback = 100 * time.Millisecond
+
 // feedbackLoop drives the feedback of all publishers' sessions from one goroutine, which exists only while there are any.
 type feedbackLoop struct {
 	// mu guards the fields below.
@@ -46,7 +49,7 @@ func (l *feedbackLoop) close() {
 
 func (l *feedbackLoop) run(stopped chan struct{}) {
 	defer close(stopped)
-	ticker := time.NewTicker(feedbackEvery)
+	ticker := time.NewTicker(idleFeedback)
 	defer ticker.Stop()
 	var ingests []*ingest
 	for now := range ticker.C {

@@ -77,7 +77,7 @@ func redPrimary(payload []byte) []byte {
 		redundant += int(rest[2]&0x03)<<8 | int(rest[3])
 		rest = rest[4:]
 	}
-	if len(rest) == 0 || 1+redundant > len(rest) {
+	if len(rest) == 0 || rest[0]&0x80 != 0 || 1+redundant > len(rest) {
 		return nil
 	}
 	return rest[1+redundant:]

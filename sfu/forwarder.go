@@ -217,7 +217,7 @@ func (f *forwarder) drain(l *Log, now int64) {
 			break
 		}
 		if n == burstPackets {
-			f.worker.notify(f.worker.readers[l])
+			f.worker.again(l)
 			return
 		}
 		if n == 0 && !f.catching && now-p.Arrival > int64(maxLag) {
@@ -295,7 +295,7 @@ func (f *forwarder) trySwitch(now int64) {
 	f.openAt = true
 	f.publishLayers()
 	f.subscriber.layerChanged()
-	f.worker.notify(f.worker.readers[f.layer.log])
+	f.worker.again(f.layer.log)
 }
 
 // forward sends one packet. Hot path.

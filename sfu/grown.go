@@ -17,7 +17,8 @@ const (
 // grownLogs are the logs that have grown since their readers were told. The media port's readers add to it, and tell the logs' readers once they are through
 // with what one system call returned, so that a viewer's worker finds the packets together.
 type grownLogs struct {
-	some atomic.Bool // logs is not empty
+	workers []*worker
+	some    atomic.Bool // logs is not empty
 
 	// mu guards the fields below.
 	mu     sync.Mutex
@@ -44,14 +45,17 @@ func (g *grownLogs) tell() {
 		return
 	}
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.tellLocked(func(l *Log) bool { return l.audience.Load() >= holdAudience && !l.ended() })
+	told := g.tellLocked(func(l *Log) bool { return l.audience.Load() >= holdAudience && !l.ended() })
 	switch {
 	case len(g.logs) == 0 && g.armed:
 		g.timer.Stop()
 		g.armed = false
 	case len(g.logs) > 0 && !g.armed && !g.closed:
 		g.arm()
+	}
+	g.mu.Unlock()
+	if told {
+		kick(g.workers)
 	}
 }
 
@@ -67,13 +71,17 @@ func (g *grownLogs) arm() {
 // tellAll runs from the timer: what is held has waited long enough.
 func (g *grownLogs) tellAll() {
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	g.armed = false
-	g.tellLocked(func(*Log) bool { return false })
+	told := g.tellLocked(func(*Log) bool { return false })
+	g.mu.Unlock()
+	if told {
+		kick(g.workers)
+	}
 }
 
-func (g *grownLogs) tellLocked(hold func(*Log) bool) {
-	held := g.logs[:0]
+// tellLocked reports whether it told any.
+func (g *grownLogs) tellLocked(hold func(*Log) bool) bool {
+	all, held := len(g.logs), g.logs[:0]
 	for _, l := range g.logs {
 		if hold(l) {
 			held = append(held, l)
@@ -85,6 +93,7 @@ func (g *grownLogs) tellLocked(hold func(*Log) bool) {
 	clear(g.logs[len(held):])
 	g.logs = held
 	g.some.Store(len(held) > 0)
+	return len(held) < all
 }
 
 // close stops the timer. The media port's readers must have ended.

@@ -17,12 +17,12 @@ import (
 )
 
 const (
-	maxRTPBytes    = 1500 // larger packets are dropped: they would not fit a viewer's path
-	feedbackEvery  = 20 * time.Millisecond
-	twccEvery      = 3  // feedback ticks between two transport-wide reports: 60 ms, within what draft-holmer-rmcat-transport-wide-cc-extensions-01 section 3 suggests
-	receiverEvery  = 50 // feedback ticks between two receiver reports: 1 s
+	maxRTPBytes    = 1500                  // larger packets are dropped: they would not fit a viewer's path
+	nackEvery      = 5 * time.Millisecond  // least time between two looks for missing packets while some are: reordering settles in it
+	feedbackEvery  = 20 * time.Millisecond // and while none are
+	twccEvery      = 50 * time.Millisecond // between two transport-wide reports: draft-holmer-rmcat-transport-wide-cc-extensions-01 section 3 suggests 50 to 250 ms
+	receiverEvery  = time.Second           // between two receiver reports
 	missingPerNACK = 128
-	firSeqUnused   = 0
 	maxTrackedTWCC = 8192 // packets that one feedback interval may record; a sender beyond it gets no finer estimate
 )
 
@@ -45,9 +45,9 @@ type ingest struct {
 	scratch  [maxRTPBytes + 64]byte
 	recorder *twcc.Recorder
 	recorded int
-	ticks    int
-	dirty    []*Log
 	packet   []byte // scratch of feedback
+	// when feedback was last given, of each kind
+	lookedAt, recordedAt, reportedAt time.Time
 }
 
 // ingestExtensions are the ids of the header extensions that the node reads; 0 when they were not negotiated.
@@ -180,13 +180,22 @@ func (in *ingest) handleRTP(sealed []byte, now time.Time) {
 	ssrc := binary.BigEndian.Uint32(sealed[8:])
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	if s := in.stream(ssrc); s != nil {
+		in.receive(s, sealed, now)
+	} else {
+		in.receiveFirst(ssrc, sealed, now)
+	}
+	in.feedbackLocked(now)
+}
+
+// stream finds a stream by its SSRC; there are a handful. Hot path.
+func (in *ingest) stream(ssrc uint32) *stream {
 	for _, s := range in.streams {
 		if s.ssrc == ssrc {
-			in.receive(s, sealed, now)
-			return
+			return s
 		}
 	}
-	in.receiveFirst(ssrc, sealed, now)
+	return nil
 }
 
 // receive opens a packet of a known stream into its layer's slab. Hot path.
@@ -479,27 +488,41 @@ func (in *ingest) requestKeyframe(l *Layer) {
 	_ = in.transport.SendRTCP(rtcpx.AppendPLI(rtcpx.AppendReceiverReport(nil, in.ssrc, nil), in.ssrc, ssrc))
 }
 
-// feedback runs every feedbackEvery on the node's feedback goroutine: it asks for missing packets and reports arrivals.
+// feedback gives the client what is due even when no packets come; the node's feedback loop calls it.
 func (in *ingest) feedback(now time.Time) {
-	if !in.transport.Connected() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.feedbackLocked(now)
+}
+
+// feedbackLocked asks for missing packets and reports arrivals, each as often as it is due. It rides on arriving packets, so that a live publisher costs no
+// wake-ups of its own. Hot path up to the first return.
+func (in *ingest) feedbackLocked(now time.Time) {
+	since := now.Sub(in.lookedAt)
+	if since < nackEvery || (since < feedbackEvery && !in.missing()) || !in.transport.Connected() {
 		return
 	}
-	in.mu.Lock()
-	in.ticks++
+	in.lookedAt = now
 	out := in.appendNACKs(in.packet[:0], now)
-	if in.ticks%receiverEvery == 0 {
+	if now.Sub(in.reportedAt) >= receiverEvery {
+		in.reportedAt = now
 		out = in.appendReports(out, now)
 		in.measure(now)
 	}
 	in.packet = out
-	packets := in.twccFeedback()
-	in.mu.Unlock()
 	if len(out) > 0 {
 		_ = in.transport.SendRTCP(out)
 	}
-	for _, p := range packets {
-		_ = in.transport.SendRTCP(p)
+	in.sendTransportWide(now)
+}
+
+func (in *ingest) missing() bool {
+	for _, s := range in.streams {
+		if s.loss.Pending() > 0 {
+			return true
+		}
 	}
+	return false
 }
 
 func (in *ingest) appendNACKs(dst []byte, now time.Time) []byte {
@@ -568,19 +591,17 @@ func (in *ingest) measure(now time.Time) {
 	}
 }
 
-// twccFeedback builds transport-wide feedback from what was recorded since the last time.
-func (in *ingest) twccFeedback() [][]byte {
-	if in.recorder == nil || in.recorded == 0 || in.ticks%twccEvery != 0 {
-		return nil
+// sendTransportWide reports the arrivals that were recorded since the last time.
+func (in *ingest) sendTransportWide(now time.Time) {
+	if in.recorder == nil || in.recorded == 0 || now.Sub(in.recordedAt) < twccEvery {
+		return
 	}
-	in.recorded = 0
-	var packets [][]byte
+	in.recordedAt, in.recorded = now, 0
 	for _, p := range in.recorder.BuildFeedbackPacket() {
 		if raw, err := p.Marshal(); err == nil {
-			packets = append(packets, raw)
+			_ = in.transport.SendRTCP(raw)
 		}
 	}
-	return packets
 }
 
 // newSessionNumber draws the number of an SDP origin line (RFC 9429 section 5.2.1).

@@ -102,7 +102,7 @@ func (s *Session) join() {
 
 // newSubscriber makes the viewer's forwarders from the client's description.
 func (s *Session) newSubscriber(d *sdp.Description) {
-	sub := &Subscriber{id: newSubscriberID(), session: s, publisher: s.publisher, worker: s.router.node.assignWorker()}
+	sub := &Subscriber{id: newSubscriberID(), session: s, publisher: s.publisher, worker: s.router.node.assignWorker(s.publisher)}
 	sub.cname = string(sub.id)
 	for i, m := range d.Media {
 		codecs := sdp.PlayCodecs(m, false)
@@ -139,15 +139,12 @@ func (s *Session) open(d *sdp.Description, setup sdp.Setup) *transport.Session {
 	return link
 }
 
-// attach makes link the session's transport. A session that ended meanwhile takes it down again.
+// attach makes link the session's transport.
 func (s *Session) attach(link *transport.Session, d *sdp.Description) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.transport, s.offer = link, d
 	s.remoteUfrag, s.etag = d.ICE.Ufrag, link.LocalCredentials().Ufrag
-	if s.ended {
-		link.Abandon()
-	}
 }
 
 // answer is the part of an answer that is the same for both roles.
@@ -212,10 +209,11 @@ func (s *Session) Accept(text []byte) error {
 		s.mu.Unlock()
 		return fmt.Errorf("no offer is pending: %w", ErrSessionState)
 	}
-	s.pending = nil
+	s.pending, s.making = nil, true
 	pending.expiry.Stop()
 	s.mu.Unlock()
 	s.accepted(answer, pending.credentials)
+	s.made()
 	return nil
 }
 

@@ -39,8 +39,10 @@ type Node struct {
 	routers  map[RouterID]*Router
 	sessions map[SessionID]*Session
 	halfOpen map[*Session]struct{}
-	assigned int
 	closed   bool
+
+	closing  sync.Once
+	closeErr error // written within closing
 
 	grown    grownLogs
 	feedback feedbackLoop
@@ -82,6 +84,7 @@ func NewNode(config Config) (*Node, error) {
 	for range runtime.GOMAXPROCS(0) {
 		n.workers = append(n.workers, startWorker(n))
 	}
+	n.grown.workers = n.workers
 	return n, nil
 }
 
@@ -92,11 +95,12 @@ func (n *Node) onLoopback() bool {
 
 // Close ends every session, the workers and the media port, and returns when nothing of the node runs any more. It may be called twice.
 func (n *Node) Close() error {
+	n.closing.Do(func() { n.closeErr = n.close() })
+	return n.closeErr
+}
+
+func (n *Node) close() error {
 	n.mu.Lock()
-	if n.closed {
-		n.mu.Unlock()
-		return nil
-	}
 	n.closed = true
 	sessions := make([]*Session, 0, len(n.sessions))
 	for _, s := range n.sessions {
@@ -313,12 +317,27 @@ func (n *Node) sessionsOf(r *Router) []*Session {
 	return list
 }
 
-// assignWorker deals subscribers out to the workers in turn.
-func (n *Node) assignWorker() *worker {
+// workerSlack is by how many subscribers a worker may exceed the idlest one for the sake of keeping a publisher's viewers together: a packet then wakes one
+// worker and not all.
+const workerSlack = 16
+
+// assignWorker chooses the worker of a new subscriber: the one that serves the publisher's other viewers, unless it has too many more than the idlest.
+func (n *Node) assignWorker(p *Publisher) *worker {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.assigned++
-	return n.workers[n.assigned%len(n.workers)]
+	idlest := slices.MinFunc(n.workers, func(a, b *worker) int { return cmp.Compare(a.assigned, b.assigned) })
+	if p.worker == nil || p.worker.assigned > idlest.assigned+workerSlack {
+		p.worker = idlest
+	}
+	p.worker.assigned++
+	return p.worker
+}
+
+// unassignWorker books a subscriber that left.
+func (n *Node) unassignWorker(w *worker) {
+	n.mu.Lock()
+	w.assigned--
+	n.mu.Unlock()
 }
 
 func (n *Node) addIngest(in *ingest)    { n.feedback.add(in) }

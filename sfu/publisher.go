@@ -23,6 +23,7 @@ const (
 type Publisher struct {
 	id     PublisherID
 	router *Router
+	worker *worker // serves its newest viewers; guarded by Node.mu
 
 	// mu guards the fields below.
 	mu          sync.Mutex
@@ -31,6 +32,7 @@ type Publisher struct {
 	liveSince   time.Time
 	subscribers map[SubscriberID]*Subscriber
 	held        int // sessions, of either role, that keep the publisher in its router
+	feeding     int // sessions that publish under the name
 }
 
 // Track is one audio or video medium of a publisher. It is made when a session starts and lives as long.
@@ -220,7 +222,7 @@ func (p *Publisher) leave(s *Subscriber) {
 func (p *Publisher) fed() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.session != nil
+	return p.feeding > 0
 }
 
 // snapshot returns what is behind the lock, for Info.

@@ -22,6 +22,7 @@ type Router struct {
 	mu          sync.Mutex
 	publishers  map[PublisherID]*Publisher
 	subscribers map[SubscriberID]*Subscriber
+	viewers     int // sessions that subscribe, those included that have not joined yet
 	deleted     bool
 }
 
@@ -124,8 +125,12 @@ func (r *Router) Publish(req PublishRequest) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("publish %s/%s: %w", r.id, req.Publisher, err)
 	}
-	if err := s.publish(offer, req.OnConflict); err != nil {
+	err = s.publish(offer, req.OnConflict)
+	if err != nil {
 		s.Close(CloseProtocol)
+	}
+	s.made()
+	if err != nil {
 		return nil, fmt.Errorf("publish %s/%s: %w", r.id, req.Publisher, err)
 	}
 	return s, nil
@@ -156,8 +161,12 @@ func (r *Router) subscribe(req SubscribeRequest, negotiate func(*Session) error)
 	if err != nil {
 		return nil, fmt.Errorf("subscribe %s/%s: %w", r.id, req.Publisher, err)
 	}
-	if err := negotiate(s); err != nil {
+	err = negotiate(s)
+	if err != nil {
 		s.Close(CloseProtocol)
+	}
+	s.made()
+	if err != nil {
 		return nil, fmt.Errorf("subscribe %s/%s: %w", r.id, req.Publisher, err)
 	}
 	r.emit(EventSubscriberJoined, req.Publisher, s.SubscriberID())
@@ -188,10 +197,10 @@ func (r *Router) admitOffer(id PublisherID, text []byte, check func(*sdp.Descrip
 	return offer, nil
 }
 
-// newSession books a session with the node's and the router's limits.
+// newSession books a session with the node's and the router's limits. The caller puts it together and then calls made.
 func (r *Router) newSession(role Role, id PublisherID, ip netip.Addr, agent string) (*Session, error) {
 	s := &Session{
-		id: newSessionID(), role: role, router: r, publisherID: id, clientIP: ip.Unmap(), createdAt: time.Now(), done: make(chan struct{}),
+		id: newSessionID(), role: role, router: r, publisherID: id, clientIP: ip.Unmap(), createdAt: time.Now(), done: make(chan struct{}), making: true,
 	}
 	s.log = r.node.log.With("router_id", r.id, "publisher_id", id, "role", role.String())
 	publisher, err := r.admit(s)
@@ -200,8 +209,11 @@ func (r *Router) newSession(role Role, id PublisherID, ip netip.Addr, agent stri
 	}
 	s.publisher = publisher
 	if err := r.node.addSession(s); err != nil {
-		r.drop(publisher)
+		r.drop(s)
 		return nil, err
+	}
+	if r.isDeleted() { // since admit; whoever deletes it may not have seen the session
+		s.Close(CloseRouterDeleted)
 	}
 	s.log.Debug("session created", "client_ip", ip, "user_agent", agent)
 	return s, nil
@@ -215,7 +227,7 @@ func (r *Router) admit(s *Session) (*Publisher, error) {
 		return nil, ErrRouterNotFound
 	}
 	limits := r.node.limits
-	if s.role == RoleSubscribe && len(r.subscribers) >= orDefault(r.config.MaxSubscribers, limits.MaxSubscribersPerRouter) {
+	if s.role == RoleSubscribe && r.viewers >= orDefault(r.config.MaxSubscribers, limits.MaxSubscribersPerRouter) {
 		r.node.stats.reject(rejectSubscribers)
 		return nil, fmt.Errorf("subscribers of router: %w", ErrCapacity)
 	}
@@ -230,6 +242,11 @@ func (r *Router) admit(s *Session) (*Publisher, error) {
 	}
 	p.mu.Lock()
 	p.held++
+	if s.role == RolePublish {
+		p.feeding++
+	} else {
+		r.viewers++
+	}
 	p.mu.Unlock()
 	return p, nil
 }
@@ -251,11 +268,23 @@ func orDefault(value, standard int) int {
 	return value
 }
 
-// drop lets go of a publisher that one session held; the last one removes it.
-func (r *Router) drop(p *Publisher) {
+func (r *Router) isDeleted() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.deleted
+}
+
+// drop lets go of the publisher that a session held; the last one removes it.
+func (r *Router) drop(s *Session) {
+	p := s.publisher
 	r.mu.Lock()
 	p.mu.Lock()
 	p.held--
+	if s.role == RolePublish {
+		p.feeding--
+	} else {
+		r.viewers--
+	}
 	remove := p.held == 0
 	p.mu.Unlock()
 	if remove {

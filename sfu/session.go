@@ -75,6 +75,7 @@ type Session struct {
 	etag        string
 	ended       bool
 	reason      CloseReason
+	making      bool // the session is being put together; Close leaves its end to made
 
 	connected atomic.Bool
 }
@@ -235,10 +236,30 @@ func (s *Session) Close(reason CloseReason) {
 		return
 	}
 	s.ended, s.reason = true, reason
-	link := s.transport
+	making := s.making
 	if s.pending != nil {
 		s.pending.expiry.Stop()
 	}
+	s.mu.Unlock()
+	if !making {
+		s.end()
+	}
+}
+
+// made says that nobody puts the session together any more. One that was closed meanwhile ends now.
+func (s *Session) made() {
+	s.mu.Lock()
+	s.making = false
+	ended := s.ended
+	s.mu.Unlock()
+	if ended {
+		s.end()
+	}
+}
+
+func (s *Session) end() {
+	s.mu.Lock()
+	link := s.transport
 	s.mu.Unlock()
 	if link != nil {
 		link.Abandon() // HandleClosed follows and finishes
@@ -252,6 +273,7 @@ func (s *Session) finish() {
 	s.connected.Store(false)
 	if s.subscriber != nil {
 		s.subscriber.stop()
+		s.router.node.unassignWorker(s.subscriber.worker)
 		s.publisher.leave(s.subscriber)
 		s.router.removeSubscriber(s.subscriber)
 	}
@@ -260,7 +282,7 @@ func (s *Session) finish() {
 		s.publisher.release(s)
 	}
 	s.router.node.removeSession(s)
-	s.router.drop(s.publisher)
+	s.router.drop(s)
 	reason, _ := s.Closed()
 	s.log.Info("session closed", "reason", reason, "seconds", int(time.Since(s.createdAt).Seconds()))
 	close(s.done)

@@ -30,12 +30,15 @@ type Subscriber struct {
 	// forwarders are fixed at the start; what they hold is the worker's.
 	forwarders []*forwarder
 
-	paused  atomic.Bool  // by an operator
-	silent  atomic.Bool  // the client has not been heard from for a while
-	rtt     atomic.Int64 // nanoseconds, smoothed; 0 while unknown
-	lost    atomic.Uint32
-	ended   atomic.Bool
-	reports []byte // scratch of the worker's
+	paused atomic.Bool  // by an operator
+	silent atomic.Bool  // the client has not been heard from for a while
+	rtt    atomic.Int64 // nanoseconds, smoothed; 0 while unknown
+	lost   atomic.Uint32
+	ended  atomic.Bool
+
+	// The worker's alone.
+	reports  []byte // scratch
+	reported time.Time
 
 	// feedbackMu guards feedback.
 	feedbackMu sync.Mutex
@@ -122,8 +125,8 @@ func (s *Subscriber) stop() {
 	})
 }
 
-// tick runs on the worker.
-func (s *Subscriber) tick(now time.Time, report bool) {
+// tick runs in a round.
+func (s *Subscriber) tick(now time.Time) {
 	if silent := s.transport.Connected() && s.transport.Paused(now); silent != s.silent.Load() {
 		s.silent.Store(silent)
 		s.applyPause()
@@ -131,7 +134,8 @@ func (s *Subscriber) tick(now time.Time, report bool) {
 	for _, f := range s.forwarders {
 		f.tick(now.UnixNano())
 	}
-	if report && s.transport.Connected() {
+	if now.Sub(s.reported) >= reportInterval && s.transport.Connected() {
+		s.reported = now
 		s.sendReports(now)
 	}
 }

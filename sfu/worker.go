@@ -3,45 +3,54 @@ package sfu
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"rheomesh/internal/udpbatch"
 )
 
 const (
-	batchDatagrams = 512     // datagrams that one batch holds before it is sent
-	batchBytes     = 1 << 20 // bytes of its arena
-	burstPackets   = 128     // packets that one viewer may get before the others have their turn
-	tickInterval   = 50 * time.Millisecond
-	reportTicks    = 20 // ticks between two sender reports of a subscriber: 1 s
+	batchDatagrams = 512                    // datagrams that one batch holds before it is sent
+	batchBytes     = 1 << 20                // bytes of its arena
+	burstPackets   = 128                    // packets that one viewer may get before the others have their turn
+	tickInterval   = 50 * time.Millisecond  // what time drives is looked after this often while packets flow …
+	idleInterval   = 200 * time.Millisecond // … and this often while none do
+	reportInterval = time.Second            // between two sender reports of a subscriber
+	// inlineAudience is the number of cursors that the goroutine which received the packets moves itself. Waking another goroutine, and often another core,
+	// costs more than serving so few; beyond it the cores share the work.
+	inlineAudience = 64
 )
 
-// worker is one of the node's fan-out workers, one per core. It owns the forwarders of its subscribers for their whole life, so their state needs no lock:
-// everything that changes it runs on the worker's goroutine, either in a round or as a task.
+// worker is one of the node's fan-out workers, one per core. It owns the forwarders of its subscribers for their whole life, so their state needs no locks
+// of its own: everything that changes it runs in a round of the worker. Rounds run on the worker's goroutine, or on the receiving one when there is little to
+// do, one at a time.
 type worker struct {
-	node *Node
-	// batches has one batch per UDP socket of the media port.
-	batches []*udpbatch.WriteBatch
-	// scratch is room to build packets that do not go through a batch: those of TCP paths, and the payloads of RTX.
-	scratch [maxDatagram]byte
-	payload [maxDatagram]byte
+	node     *Node
+	assigned int // subscribers, guarded by Node.mu
 	// wake has capacity 1: a token means that queue or tasks may hold something. It is never closed.
 	wake chan struct{}
 	stop chan struct{}
 	done chan struct{}
 
-	// mu guards queue, tasks and stopped.
+	// mu guards queue, cursors, tasks and stopped.
 	mu      sync.Mutex
 	queue   []*logReader
+	cursors int // of the readers in queue
 	tasks   []func()
 	stopped bool
 
-	// The worker goroutine's alone.
+	// running is held by a round. It guards the fields below and all that the worker owns.
+	running sync.Mutex
+	// batches has one batch per UDP socket of the media port.
+	batches []*udpbatch.WriteBatch
+	// scratch is room to build packets that do not go through a batch: those of TCP paths, and the payloads of RTX.
+	scratch     [maxDatagram]byte
+	payload     [maxDatagram]byte
 	readers     map[*Log]*logReader
 	subscribers []*Subscriber
 	spareQueue  []*logReader
 	spareTasks  []func()
-	ticks       int
+	ticked      time.Time
 }
 
 // maxDatagram is the most that a packet can measure on its way out.
@@ -51,8 +60,9 @@ const maxDatagram = 2048
 type logReader struct {
 	log        *Log
 	worker     *worker
-	forwarders []*forwarder
-	queued     bool // guarded by worker.mu
+	forwarders []*forwarder // guarded by worker.running
+	cursors    atomic.Int32 // forwarders
+	queued     bool         // guarded by worker.mu
 }
 
 // startWorker starts a worker's goroutine; close ends it and waits.
@@ -103,15 +113,18 @@ func (w *worker) ask(task func()) {
 // notify queues a reader whose log has grown. Hot path.
 func (w *worker) notify(r *logReader) {
 	w.mu.Lock()
-	already := r.queued
-	if !already {
+	if !r.queued {
 		r.queued = true
 		w.queue = append(w.queue, r)
+		w.cursors += int(r.cursors.Load())
 	}
 	w.mu.Unlock()
-	if !already {
-		w.poke()
-	}
+}
+
+// again queues a reader that a round could not finish.
+func (w *worker) again(l *Log) {
+	w.notify(w.readers[l])
+	w.poke()
 }
 
 func (w *worker) poke() {
@@ -121,17 +134,48 @@ func (w *worker) poke() {
 	}
 }
 
-// notify tells the log's readers of appended packets. The writer calls it after a batch of appends. Hot path.
+// pending is how many cursors wait to be moved.
+func (w *worker) pending() (cursors int, any bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.cursors, len(w.queue) > 0
+}
+
+// notify tells the log's readers of appended packets; kick must follow. Hot path.
 func (l *Log) notify() {
 	for _, r := range *l.readers.Load() {
 		r.worker.notify(r)
 	}
 }
 
+// kick gets the workers going which have cursors to move: those with many on their own goroutines, those with few right here. Hot path.
+func kick(workers []*worker) {
+	for _, w := range workers {
+		if cursors, _ := w.pending(); cursors > inlineAudience {
+			w.poke()
+		}
+	}
+	for _, w := range workers {
+		if cursors, any := w.pending(); any && (cursors > inlineAudience || !w.tryRound()) {
+			w.poke()
+		}
+	}
+}
+
+// tryRound runs a round here unless one is under way.
+func (w *worker) tryRound() bool {
+	if !w.running.TryLock() {
+		return false
+	}
+	w.round()
+	w.running.Unlock()
+	return true
+}
+
 // run is the worker's loop. Batching is natural: everything that came in during a round is sent by the next one. It ends when stop is closed.
 func (w *worker) run() {
 	defer close(w.done)
-	timer := time.NewTimer(tickInterval)
+	timer := time.NewTimer(idleInterval)
 	defer timer.Stop()
 	for {
 		select {
@@ -139,24 +183,21 @@ func (w *worker) run() {
 			return
 		case <-w.wake:
 		case <-timer.C:
-			w.tick(time.Now())
-			if len(w.subscribers) > 0 {
-				timer.Reset(tickInterval)
-			}
 		}
-		before := len(w.subscribers)
+		w.running.Lock()
 		w.round()
-		if before == 0 && len(w.subscribers) > 0 {
-			timer.Reset(tickInterval)
+		if len(w.subscribers) > 0 {
+			timer.Reset(idleInterval)
 		}
+		w.running.Unlock()
 	}
 }
 
-// round runs the tasks, moves every cursor whose log has grown, and sends what that filled.
+// round runs the tasks, moves every cursor whose log has grown, and sends what that filled. running is held.
 func (w *worker) round() {
 	w.mu.Lock()
 	tasks, queue := w.tasks, w.queue
-	w.tasks, w.queue = w.spareTasks[:0], w.spareQueue[:0]
+	w.tasks, w.queue, w.cursors = w.spareTasks[:0], w.spareQueue[:0], 0
 	for _, r := range queue {
 		r.queued = false
 	}
@@ -164,11 +205,14 @@ func (w *worker) round() {
 	for _, task := range tasks {
 		task()
 	}
-	now := time.Now().UnixNano()
+	now := time.Now()
 	for _, r := range queue {
 		for _, f := range r.forwarders {
-			f.advance(r.log, now)
+			f.advance(r.log, now.UnixNano())
 		}
+	}
+	if now.Sub(w.ticked) >= tickInterval {
+		w.tick(now)
 	}
 	w.flush()
 	clear(tasks)
@@ -191,11 +235,11 @@ func (w *worker) send(socket int) {
 	_, _ = w.node.port.Sockets()[socket].Send(w.batches[socket])
 }
 
-// tick lets every subscriber look after what packets alone do not drive: reports, waiting for keyframes, layers, pauses. Reports are spread over the ticks.
+// tick lets every subscriber look after what packets alone do not drive: reports, waiting for keyframes, layers, pauses.
 func (w *worker) tick(now time.Time) {
-	w.ticks++
-	for i, s := range w.subscribers {
-		s.tick(now, (w.ticks+i)%reportTicks == 0)
+	w.ticked = now
+	for _, s := range w.subscribers {
+		s.tick(now)
 	}
 }
 
@@ -208,6 +252,7 @@ func (w *worker) attach(f *forwarder, l *Log) {
 		l.addReader(r)
 	}
 	r.forwarders = append(r.forwarders, f)
+	r.cursors.Add(1)
 	l.audience.Add(1)
 }
 
@@ -218,6 +263,7 @@ func (w *worker) detach(f *forwarder, l *Log) {
 	}
 	if i := slices.Index(r.forwarders, f); i >= 0 {
 		r.forwarders = slices.Delete(r.forwarders, i, i+1)
+		r.cursors.Add(-1)
 		l.audience.Add(-1)
 	}
 	if len(r.forwarders) == 0 {

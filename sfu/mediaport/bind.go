@@ -76,12 +76,15 @@ func network(protocol string, host netip.Addr) string {
 
 func splitAddr(addr string) ([]netip.Addr, uint16, error) {
 	host, port, err := net.SplitHostPort(addr)
+	if cause := (*net.AddrError)(nil); errors.As(err, &cause) {
+		return nil, 0, errors.New(cause.Err)
+	}
 	if err != nil {
-		return nil, 0, fmt.Errorf("media address: %w", err)
+		return nil, 0, err
 	}
 	number, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {
-		return nil, 0, fmt.Errorf("media address %q: port is not a number from 0 to 65535", addr)
+		return nil, 0, fmt.Errorf("port must be a number from 0 to 65535, got %q", port)
 	}
 	hosts, err := expandHost(host)
 	return hosts, uint16(number), err
@@ -96,7 +99,7 @@ func expandHost(host string) ([]netip.Addr, error) {
 	}
 	ip, err := netip.ParseAddr(host)
 	if err != nil {
-		return nil, errors.New("media address: host must be an IP address, localhost or empty, got " + strconv.Quote(host))
+		return nil, fmt.Errorf("host must be an IP address, localhost or empty, got %q", host)
 	}
 	return []netip.Addr{ip.Unmap()}, nil
 }

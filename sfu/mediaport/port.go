@@ -18,6 +18,8 @@ const (
 	readMessageBytes = 64 << 10        // a GRO message is at most 65,535 bytes
 	bindAttempts     = 16              // tries to find one free number for every address and protocol when the port is 0
 	addressGrace     = 5 * time.Second // a bound address changes hands only when its owner was silent for this long
+
+	failurePause = 50 * time.Millisecond // after a failed read or accept: out of descriptors or memory, which others must free
 )
 
 // Endpoint is what the port hands packets to: one session's transport.
@@ -38,6 +40,8 @@ type Config struct {
 	// AfterBatch, when set, is called by a reader after it handed over everything that one system call returned.
 	AfterBatch func()
 	Logger     *slog.Logger
+
+	limits tcpLimits // tests make them small; zero fields mean the defaults
 }
 
 // Port is the media port. All methods are safe for concurrent use.
@@ -56,6 +60,7 @@ type Port struct {
 	byAddr   map[netip.AddrPort]*binding
 	next     uint32
 	conns    map[*tcpConn]struct{}
+	unproven map[netip.Addr]int // TCP connections of a client network which no endpoint has bound yet
 
 	unknown atomic.Uint64
 }
@@ -71,12 +76,14 @@ func Listen(config Config) (*Port, error) {
 	if config.Logger == nil {
 		config.Logger = slog.New(slog.DiscardHandler)
 	}
+	config.limits = config.limits.withDefaults()
 	p := &Port{
 		config: config, log: config.Logger,
-		byUfrag: map[string]Endpoint{}, byNumber: map[uint32]Endpoint{}, byAddr: map[netip.AddrPort]*binding{}, conns: map[*tcpConn]struct{}{},
+		byUfrag: map[string]Endpoint{}, byNumber: map[uint32]Endpoint{}, byAddr: map[netip.AddrPort]*binding{},
+		conns: map[*tcpConn]struct{}{}, unproven: map[netip.Addr]int{},
 	}
 	if err := p.bind(); err != nil {
-		return nil, fmt.Errorf("listen on media port %s: %w", config.Addr, err)
+		return nil, fmt.Errorf("listen on media port %q: %w", config.Addr, err)
 	}
 	for _, socket := range p.sockets {
 		p.readers.Go(func() { p.readUDP(socket) })
@@ -173,17 +180,20 @@ func (p *Port) Unname(ufrag string) {
 
 // Bind routes packets from the path's address to the endpoint, which must have verified a connectivity check from there. An address that another endpoint
 // holds, and was heard from lately, stays there: a client with valid credentials of its own cannot take over a neighbour's flow by a forged source address.
-func (p *Port) Bind(path Path, endpoint Endpoint, now time.Time) bool {
-	if path.tcp != nil {
-		return true
-	}
+// Nor can it when the neighbour is silent, unless proven says that the client answered a check of ours at that address, which a forger cannot.
+func (p *Port) Bind(path Path, endpoint Endpoint, now time.Time, proven bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if path.tcp != nil {
+		p.proveLocked(path.tcp)
+		return true
+	}
 	if held := p.byAddr[path.remote]; held != nil {
 		if held.endpoint == endpoint {
+			held.heard.Store(now.UnixNano())
 			return true
 		}
-		if now.UnixNano()-held.heard.Load() < int64(addressGrace) {
+		if !proven || now.UnixNano()-held.heard.Load() < int64(addressGrace) {
 			return false
 		}
 	}
@@ -193,21 +203,17 @@ func (p *Port) Bind(path Path, endpoint Endpoint, now time.Time) bool {
 	return true
 }
 
-// Detach forgets the endpoint's number and every address in paths that it holds, and closes its TCP connections.
+// Detach forgets the endpoint's number and every address in paths that it holds, and closes its TCP connections once they have sent what is queued.
 func (p *Port) Detach(number uint32, endpoint Endpoint, paths []Path) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.byNumber, number)
 	for _, path := range paths {
-		if path.tcp != nil {
-			path.tcp.close()
-			continue
-		}
 		p.unbindLocked(path, endpoint)
 	}
 }
 
-// Unbind forgets one address of the endpoint.
+// Unbind forgets one address of the endpoint, or closes its TCP connection.
 func (p *Port) Unbind(path Path, endpoint Endpoint) {
 	p.mu.Lock()
 	p.unbindLocked(path, endpoint)
@@ -215,6 +221,10 @@ func (p *Port) Unbind(path Path, endpoint Endpoint) {
 }
 
 func (p *Port) unbindLocked(path Path, endpoint Endpoint) {
+	if path.tcp != nil {
+		path.tcp.finish()
+		return
+	}
 	if held := p.byAddr[path.remote]; held != nil && held.endpoint == endpoint {
 		delete(p.byAddr, path.remote)
 	}
@@ -222,13 +232,14 @@ func (p *Port) unbindLocked(path Path, endpoint Endpoint) {
 
 // readUDP hands every datagram of one socket to its endpoint. It ends when the socket is closed.
 func (p *Port) readUDP(socket *Socket) {
-	batch := udpbatch.NewReadBatch(readMessages, readMessageBytes)
+	batch, failures := udpbatch.NewReadBatch(readMessages, readMessageBytes), failureLog{log: p.log}
 	for {
 		if err := socket.conn.Read(batch); err != nil {
-			if !p.closed.Load() {
-				p.log.Error("media socket failed", "local_addr", socket.conn.LocalAddr(), "err", err)
+			if p.closed.Load() || errors.Is(err, net.ErrClosed) {
+				return
 			}
-			return
+			failures.pause("media socket not read", err) // out of memory, for one: the whole node hangs on this socket, so it is never given up
+			continue
 		}
 		now := time.Now()
 		for i := range batch.Len() {
@@ -256,33 +267,62 @@ func (p *Port) route(data []byte, path Path, now time.Time) Endpoint {
 	if len(data) == 0 {
 		return nil
 	}
-	if data[0] > 3 {
-		p.mu.RLock()
-		held := p.byAddr[path.remote]
-		p.mu.RUnlock()
-		if held == nil {
-			return nil
-		}
-		held.heard.Store(now.UnixNano())
-		return held.endpoint
+	switch first := data[0]; {
+	case first <= 3:
+		return p.routeSTUN(data, path, now)
+	case first >= 20 && first <= 63, first >= 128 && first <= 191: // DTLS, SRTP and SRTCP
+		return p.routeAddr(path, now)
 	}
-	return p.routeSTUN(data)
+	return nil
 }
 
-func (p *Port) routeSTUN(data []byte) Endpoint {
+func (p *Port) routeAddr(path Path, now time.Time) Endpoint {
+	p.mu.RLock()
+	held := p.byAddr[path.remote]
+	p.mu.RUnlock()
+	if held == nil {
+		return nil
+	}
+	held.heard.Store(now.UnixNano())
+	return held.endpoint
+}
+
+func (p *Port) routeSTUN(data []byte, path Path, now time.Time) Endpoint {
 	switch classifySTUN(data) {
 	case stunByUsername:
-		ufrag, ok := localUfrag(data)
-		if !ok {
-			return nil
-		}
-		p.mu.RLock()
-		defer p.mu.RUnlock()
-		return p.byUfrag[string(ufrag)]
+		return p.routeUfrag(data)
+	case stunByAddress:
+		return p.routeAddr(path, now)
 	case stunByTransaction:
 		p.mu.RLock()
 		defer p.mu.RUnlock()
 		return p.byNumber[endpointNumber(data)]
 	}
 	return nil
+}
+
+func (p *Port) routeUfrag(data []byte) Endpoint {
+	ufrag, ok := localUfrag(data)
+	if !ok {
+		return nil
+	}
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.byUfrag[string(ufrag)]
+}
+
+// failureLog is a loop's answer to failures that may pass: wait a little and go on, with at most one log line a second. It belongs to one goroutine.
+type failureLog struct {
+	log    *slog.Logger
+	logged time.Time
+	count  int // since the last line
+}
+
+func (f *failureLog) pause(message string, err error) {
+	f.count++
+	if now := time.Now(); now.Sub(f.logged) >= time.Second {
+		f.log.Error(message, "count", f.count, "err", err)
+		f.logged, f.count = now, 0
+	}
+	time.Sleep(failurePause)
 }

@@ -9,6 +9,8 @@ const (
 	stunClassMask   = 0x0110     // the two class bits of the message type, RFC 8489 section 5
 	stunRequest     = 0x0000
 	stunIndication  = 0x0010
+	stunBinding     = 0x0001 // the only method of ICE
+	stunMaxBytes    = 1280   // RFC 8489 section 6.1 keeps messages within a path MTU; a check takes about 100 bytes. Bounds what strangers make us read
 )
 
 // stunKind says how a STUN message finds its endpoint.
@@ -18,19 +20,25 @@ const (
 	stunInvalid stunKind = iota
 	stunByUsername
 	stunByTransaction
+	stunByAddress
 )
 
 // classifySTUN checks the fixed header and tells how to route the message.
 func classifySTUN(b []byte) stunKind {
-	if len(b) < stunHeaderBytes || binary.BigEndian.Uint32(b[4:]) != stunMagicCookie {
+	if len(b) < stunHeaderBytes || len(b) > stunMaxBytes || binary.BigEndian.Uint32(b[4:]) != stunMagicCookie {
 		return stunInvalid
 	}
 	if int(binary.BigEndian.Uint16(b[2:]))+stunHeaderBytes != len(b) {
 		return stunInvalid
 	}
-	switch binary.BigEndian.Uint16(b) & stunClassMask {
-	case stunRequest, stunIndication:
+	kind := binary.BigEndian.Uint16(b)
+	switch {
+	case kind&^stunClassMask != stunBinding:
+		return stunInvalid
+	case kind&stunClassMask == stunRequest:
 		return stunByUsername
+	case kind&stunClassMask == stunIndication: // a keep-alive names nobody (RFC 8445 section 11)
+		return stunByAddress
 	}
 	return stunByTransaction
 }

@@ -1,7 +1,10 @@
 package transport
 
 import (
+	"bytes"
+	"encoding/binary"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/pion/stun/v4"
@@ -9,80 +12,135 @@ import (
 	"rheomesh/sfu/mediaport"
 )
 
-// prflxPriority is the PRIORITY of our checks: what a peer-reflexive candidate would get (RFC 8445 section 5.1.2: type preference 110).
-const prflxPriority = 110<<24 | 65535<<8 | 255
+const (
+	// prflxPriority is the PRIORITY of our checks: what a peer-reflexive candidate would get (RFC 8445 section 5.1.2: type preference 110).
+	prflxPriority = 110<<24 | 65535<<8 | 255
 
-// tieBreaker is the smallest there is: in a role conflict the client is told to control (RFC 8445 section 7.3.1.1).
-const tieBreaker = 0
+	// tieBreaker is the smallest there is: in a role conflict the client is told to control (RFC 8445 section 7.3.1.1).
+	tieBreaker = 0
 
-// handleSTUN takes requests, which prove that the client is at path, and responses to our own checks.
-func (s *Session) handleSTUN(data []byte, path mediaport.Path, now time.Time) {
-	m := &stun.Message{Raw: append([]byte(nil), data...)}
-	if m.Decode() != nil || m.Type.Method != stun.MethodBinding {
-		return
-	}
-	switch m.Type.Class {
-	case stun.ClassRequest:
-		s.handleRequest(m, path, now)
-	case stun.ClassSuccessResponse:
-		s.handleSuccess(m, path, now)
-	case stun.ClassErrorResponse:
-		s.handleError(m)
-	case stun.ClassIndication:
-		// A keep-alive carries nothing to verify (RFC 8445 section 11), so it is no proof of life either.
+	stunHeaderBytes = 20   // RFC 8489 section 5
+	stunMaxBytes    = 1280 // longest message that is looked at: RFC 8489 section 6.1 keeps messages within a path MTU
+)
+
+// stunScratch holds messages for decoding. Requests are decoded before they are authenticated, so that must cost a flood's victim no memory. The room after
+// Raw takes the MESSAGE-INTEGRITY that is computed for comparison.
+var stunScratch = sync.Pool{New: func() any {
+	return &stun.Message{Raw: make([]byte, 0, stunMaxBytes+64), Attributes: make(stun.Attributes, 0, 16)}
+}}
+
+// datagram is a STUN message on its way out. Messages are made under the session's lock and sent after it.
+type datagram struct {
+	path mediaport.Path
+	raw  []byte
+}
+
+func send(out []datagram) {
+	for _, d := range out {
+		_ = d.path.Write(d.raw)
 	}
 }
 
-// handleRequest is RFC 8445 section 7.3: authenticate, answer, check back.
-func (s *Session) handleRequest(m *stun.Message, path mediaport.Path, now time.Time) {
+// handleSTUN takes requests, which prove that the client is at path, and responses to our own checks. What it does for strangers is bounded: a response that
+// nobody awaits is dropped by its transaction id, and the rest is decoded into scratch space.
+func (s *Session) handleSTUN(data []byte, path mediaport.Path, now time.Time) {
+	if len(data) < stunHeaderBytes || len(data) > stunMaxBytes || int(binary.BigEndian.Uint16(data[2:]))+stunHeaderBytes != len(data) {
+		return
+	}
+	var kind stun.MessageType
+	kind.ReadValue(binary.BigEndian.Uint16(data))
+	handle := s.handleRequest
+	switch kind {
+	case stun.BindingRequest:
+	case stun.BindingSuccess:
+		handle = s.handleSuccess
+	case stun.BindingError:
+		handle = s.handleError
+	default: // an indication carries nothing to verify (RFC 8445 section 11), so it is no sign of life either
+		return
+	}
+	if kind != stun.BindingRequest && !s.awaits([12]byte(data[8:20]), path) {
+		return
+	}
+	m := stunScratch.Get().(*stun.Message)
+	defer stunScratch.Put(m)
+	m.Raw = append(m.Raw[:0], data...)
+	if m.Decode() != nil {
+		return
+	}
 	s.mu.Lock()
-	local, ok := s.authenticate(m)
-	if !ok {
-		s.mu.Unlock()
-		return
-	}
-	if s.roleConflict(m) {
-		s.mu.Unlock()
-		s.respond(m, path, local, stun.BindingError, stun.CodeRoleConflict)
-		return
-	}
-	p := s.agent.pair(path, time.Time{})
-	if p == nil || !s.config.Port.Bind(path, s, now) {
-		s.mu.Unlock()
-		return
-	}
-	s.heard.Store(now.UnixNano())
-	p.heard = true
-	if m.Contains(stun.AttrUseCandidate) {
-		p.nominated = true
-	}
-	s.respond(m, path, local, stun.BindingSuccess, stun.XORMappedAddress{IP: path.Remote().Addr().AsSlice(), Port: int(path.Remote().Port())})
-	if s.agent.lite || (p.valid && p.nominated) {
-		s.choose(p, now)
-	} else if !p.valid && now.Sub(p.sent) >= triggeredGap {
-		s.check(p, now)
+	var out []datagram
+	if !s.closed.Load() {
+		out = handle(m, path, now)
 	}
 	s.mu.Unlock()
+	send(out)
+}
+
+func (s *Session) awaits(id [12]byte, path mediaport.Path) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p, _ := s.agent.awaited(id, path)
+	return p != nil
+}
+
+// handleRequest is RFC 8445 section 7.3: authenticate, answer, check back.
+func (s *Session) handleRequest(m *stun.Message, path mediaport.Path, now time.Time) []datagram {
+	local, old, ok := s.authenticate(m)
+	if !ok {
+		return nil
+	}
+	if s.roleConflict(m) {
+		return response(m, path, local, stun.BindingError, stun.CodeRoleConflict)
+	}
+	if old { // the old ICE session is kept going until the new one works, and no longer moves
+		s.heard.Store(now.UnixNano())
+		return success(m, path, local)
+	}
+	// A forged source address must not take the address from a neighbour, so only an answer to our own check may. A lite agent sends none: it has nothing
+	// better than the request.
+	bound := s.config.Port.Bind(path, s, now, s.agent.lite)
+	if s.agent.lite && !bound {
+		return nil
+	}
+	s.heard.Store(now.UnixNano())
+	p, evicted := s.agent.heardFrom(path)
+	if evicted != nil && !s.agent.uses(evicted.path) {
+		s.config.Port.Unbind(evicted.path, s)
+	}
+	p.seen = now
+	return append(success(m, path, local), s.triggered(p, m.Contains(stun.AttrUseCandidate), now)...)
+}
+
+// triggered follows a valid request: it selects the pair when the client nominates it or none works, or checks it when it is not valid yet.
+func (s *Session) triggered(p *pair, nominate bool, now time.Time) []datagram {
+	p.valid = p.valid || s.agent.lite
+	p.nominated = p.nominated || nominate
+	switch {
+	case p.valid && (nominate || s.agent.unsettled(now)):
+		s.choose(p, now)
+	case !p.valid && now.Sub(p.sent) >= triggeredGap:
+		return s.check(p, now)
+	}
+	return nil
 }
 
 // authenticate checks USERNAME and MESSAGE-INTEGRITY (RFC 8445 section 7.3, RFC 8489 section 9.1.3) and returns the credentials that they are keyed with.
 // FINGERPRINT is checked when it is there: some clients leave it out.
-func (s *Session) authenticate(m *stun.Message) (Credentials, bool) {
+func (s *Session) authenticate(m *stun.Message) (local Credentials, old, ok bool) {
 	username, err := m.Get(stun.AttrUsername)
 	if err != nil {
-		return Credentials{}, false
+		return Credentials{}, false, false
 	}
-	for i, c := range username {
-		if c != ':' {
-			continue
-		}
-		local, ok := s.agent.credentialsFor(string(username[:i]))
-		if !ok || stun.NewShortTermIntegrity(local.Pwd).Check(m) != nil {
-			return Credentials{}, false
-		}
-		return local, !m.Contains(stun.AttrFingerprint) || stun.Fingerprint.Check(m) == nil
+	ufrag, _, found := bytes.Cut(username, []byte{':'})
+	if !found {
+		return Credentials{}, false, false
 	}
-	return Credentials{}, false
+	local, old, ok = s.agent.credentialsFor(ufrag)
+	if !ok || stun.NewShortTermIntegrity(local.Pwd).Check(m) != nil {
+		return Credentials{}, false, false
+	}
+	return local, old, !m.Contains(stun.AttrFingerprint) || stun.Fingerprint.Check(m) == nil
 }
 
 // roleConflict reports a request of a client that plays our own role. Our tie-breaker is the smallest there is, so a client that thinks it is controlled is
@@ -97,18 +155,24 @@ func (s *Session) roleConflict(m *stun.Message) bool {
 	return !s.agent.controlling && m.Contains(stun.AttrICEControlled)
 }
 
-func (s *Session) respond(request *stun.Message, path mediaport.Path, local Credentials, kind stun.MessageType, content stun.Setter) {
-	response, err := stun.Build(stun.NewTransactionIDSetter(request.TransactionID), kind, content, stun.NewShortTermIntegrity(local.Pwd), stun.Fingerprint)
-	if err == nil {
-		_ = path.Write(response.Raw)
-	}
+func success(request *stun.Message, path mediaport.Path, local Credentials) []datagram {
+	mapped := stun.XORMappedAddress{IP: path.Remote().Addr().AsSlice(), Port: int(path.Remote().Port())}
+	return response(request, path, local, stun.BindingSuccess, mapped)
 }
 
-// check sends one connectivity check (RFC 8445 section 7.2.2).
-func (s *Session) check(p *pair, now time.Time) {
+func response(request *stun.Message, path mediaport.Path, local Credentials, kind stun.MessageType, content stun.Setter) []datagram {
+	m, err := stun.Build(stun.NewTransactionIDSetter(request.TransactionID), kind, content, stun.NewShortTermIntegrity(local.Pwd), stun.Fingerprint)
+	if err != nil {
+		return nil
+	}
+	return []datagram{{path: path, raw: m.Raw}}
+}
+
+// check makes one connectivity check (RFC 8445 section 7.2.2).
+func (s *Session) check(p *pair, now time.Time) []datagram {
 	id := s.transactionID()
 	copy(p.pending[1:], p.pending[:])
-	p.pending[0], p.sent = id, now
+	p.pending[0], p.sent = transaction{id: id, controlling: s.agent.controlling}, now
 	role, use := stun.AttrICEControlled, []stun.Setter(nil)
 	if s.agent.controlling {
 		role, use = stun.AttrICEControlling, []stun.Setter{stun.RawAttribute{Type: stun.AttrUseCandidate}}
@@ -119,67 +183,65 @@ func (s *Session) check(p *pair, now time.Time) {
 		attribute32(stun.AttrPriority, prflxPriority), attribute64(role, tieBreaker),
 	}, use...)
 	m, err := stun.Build(append(setters, stun.NewShortTermIntegrity(s.agent.remote.Pwd), stun.Fingerprint)...)
-	if err == nil {
-		_ = p.path.Write(m.Raw)
+	if err != nil {
+		return nil
 	}
+	return []datagram{{path: p.path, raw: m.Raw}}
 }
 
-// handleSuccess makes a pair valid (RFC 8445 section 7.2.5.3). The response must come from where the check went.
-func (s *Session) handleSuccess(m *stun.Message, path mediaport.Path, now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p := s.agent.byTransaction(m.TransactionID)
-	if p == nil || p.path != path || stun.NewShortTermIntegrity(s.agent.remote.Pwd).Check(m) != nil {
-		return
+// verified finds the pair whose check the authenticated response m answers, and ends the transaction. The response must come from where the check went
+// (RFC 8445 section 7.2.5.2.1).
+func (s *Session) verified(m *stun.Message, path mediaport.Path) (*pair, transaction) {
+	p, i := s.agent.awaited(m.TransactionID, path)
+	if p == nil || stun.NewShortTermIntegrity(s.agent.remote.Pwd).Check(m) != nil {
+		return nil, transaction{}
 	}
-	if !s.config.Port.Bind(path, s, now) {
-		return
+	t := p.pending[i]
+	p.pending[i] = transaction{}
+	return p, t
+}
+
+// handleSuccess makes a pair valid (RFC 8445 section 7.2.5.3), or renews the consent of the selected one (RFC 7675 section 5.1).
+func (s *Session) handleSuccess(m *stun.Message, path mediaport.Path, now time.Time) []datagram {
+	p, _ := s.verified(m, path)
+	if p == nil || !s.config.Port.Bind(path, s, now, true) {
+		return nil
 	}
 	s.heard.Store(now.UnixNano())
 	first := !p.valid
-	p.valid = true
-	if p.nominated || s.agent.controlling || (first && !s.chosen(p.generation)) {
+	p.valid, p.seen = true, now
+	if p == s.agent.selected {
+		s.consent.Store(now.UnixNano())
+	}
+	if first && (p.nominated || s.agent.unsettled(now)) {
 		s.choose(p, now)
 	}
+	return nil
 }
 
-// handleError obeys a role conflict (RFC 8445 section 7.2.5.1). A forged one costs a check at most: the next request of the client sets the role right.
-func (s *Session) handleError(m *stun.Message) {
+// handleError obeys a role conflict: the other role, whatever it was, and a new check (RFC 8445 section 7.2.5.1).
+func (s *Session) handleError(m *stun.Message, path mediaport.Path, now time.Time) []datagram {
 	var code stun.ErrorCodeAttribute
 	if code.GetFrom(m) != nil || code.Code != stun.CodeRoleConflict {
-		return
+		return nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if p := s.agent.byTransaction(m.TransactionID); p != nil && stun.NewShortTermIntegrity(s.agent.remote.Pwd).Check(m) == nil {
-		s.agent.controlling = !s.agent.controlling
-		s.check(p, time.Now())
+	p, t := s.verified(m, path)
+	if p == nil {
+		return nil
 	}
+	s.agent.controlling = !t.controlling
+	return s.check(p, now)
 }
 
-// chosen reports whether a pair of this generation is selected already.
-func (s *Session) chosen(generation int) bool {
-	selected := s.selected.Load()
-	if selected == nil {
-		return false
-	}
-	for _, p := range s.agent.pairs {
-		if p.generation == generation && p.path == *selected {
-			return true
-		}
-	}
-	return false
-}
-
-// choose makes p the selected pair, and starts the DTLS handshake on the first one.
+// choose makes the valid pair p the selected one, and starts the DTLS handshake on the first.
 func (s *Session) choose(p *pair, now time.Time) {
-	if p.generation != s.agent.generation || s.closed.Load() {
-		return
-	}
-	if selected := s.selected.Load(); selected == nil || *selected != p.path {
+	if p != s.agent.selected {
 		path := p.path
+		s.agent.selected, s.agent.selectedAt = p, now
 		s.selected.Store(&path)
+		s.consent.Store(now.UnixNano())
 		p.next = now.Add(consentInterval)
+		s.arm(now)
 	}
 	if ufrag, gone := s.agent.settle(); ufrag != "" {
 		s.config.Port.Unname(ufrag)
@@ -191,16 +253,19 @@ func (s *Session) choose(p *pair, now time.Time) {
 	}
 }
 
-// unbind frees addresses of an old generation that the new one does not use.
+// follow moves to the path on which authenticated media of the client came in. A client behind a NAT that gave it a new address does not know of it, so it
+// nominates nothing.
+func (s *Session) follow(path mediaport.Path, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p := s.agent.find(path); p != nil && p.valid && !s.closed.Load() && now.Sub(s.agent.selectedAt) >= followGap {
+		s.choose(p, now)
+	}
+}
+
 func (s *Session) unbind(gone []mediaport.Path) {
 	for _, path := range gone {
-		used := false
-		for _, p := range s.agent.pairs {
-			used = used || p.path == path
-		}
-		if !used {
-			s.config.Port.Unbind(path, s)
-		}
+		s.config.Port.Unbind(path, s)
 	}
 }
 
@@ -225,11 +290,10 @@ func (s *Session) Restart(remote Credentials, addrs []netip.AddrPort) (Credentia
 		return Credentials{}, ErrNotConnected
 	}
 	now := time.Now()
-	if s.agent.previous != nil { // a restart of a restart: the one in between never had a valid pair
-		s.config.Port.Unname(s.agent.local.Ufrag)
-		s.agent.local = *s.agent.previous
+	if ufrag, gone := s.agent.restart(remote); ufrag != "" {
+		s.config.Port.Unname(ufrag)
+		s.unbind(gone)
 	}
-	s.agent.restart(remote)
 	s.config.Port.Name(s.agent.local.Ufrag, s)
 	s.agent.addAddresses(addrs, s.config, now)
 	s.arm(now)
@@ -239,47 +303,51 @@ func (s *Session) Restart(remote Credentials, addrs []netip.AddrPort) (Credentia
 // tick runs from the session's timer: it sends checks that are due, and ends sessions that did not connect or fell silent.
 func (s *Session) tick() {
 	now := time.Now()
-	s.mu.Lock()
-	if s.closed.Load() {
-		s.mu.Unlock()
-		return
-	}
-	if cause := s.overdue(now); cause != "" {
-		s.mu.Unlock()
+	out, cause := s.duties(now)
+	if cause != "" {
 		s.end(cause)
 		return
 	}
-	if !s.agent.lite {
-		for _, p := range s.agent.due(now, s.Path()) {
-			s.check(p, now)
-		}
+	send(out)
+}
+
+func (s *Session) duties(now time.Time) (out []datagram, cause Cause) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed.Load() {
+		return nil, ""
+	}
+	if limit, cause := s.limit(); !now.Before(limit) {
+		return nil, cause
+	}
+	for _, p := range s.agent.due(now) {
+		out = append(out, s.check(p, now)...)
 	}
 	s.arm(now)
-	s.mu.Unlock()
+	return out, ""
 }
 
-func (s *Session) overdue(now time.Time) Cause {
-	if !s.connected.Load() {
-		if now.Before(s.agent.deadline) {
-			return ""
-		}
-		return CauseTimeout
+// limit is when the session ends, and why, if nothing more is heard.
+func (s *Session) limit() (time.Time, Cause) {
+	if s.connected.Load() {
+		return time.Unix(0, s.heard.Load()).Add(s.config.SilenceTimeout), CauseSilent
 	}
-	if now.UnixNano()-s.heard.Load() > int64(s.config.SilenceTimeout) {
-		return CauseSilent
-	}
-	return ""
+	return s.agent.deadline, CauseTimeout
 }
 
-// arm sets the timer for the agent's next duty.
-func (s *Session) arm(now time.Time) { s.timer.Reset(s.agent.wake(now, s.connected.Load()).Sub(now)) }
+// arm sets the timer for the next duty.
+func (s *Session) arm(now time.Time) {
+	if !s.started {
+		return
+	}
+	limit, _ := s.limit()
+	s.timer.Reset(max(0, s.agent.wake(limit).Sub(now)))
+}
 
 func attribute32(kind stun.AttrType, v uint32) stun.RawAttribute {
-	return stun.RawAttribute{Type: kind, Value: []byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)}}
+	return stun.RawAttribute{Type: kind, Value: binary.BigEndian.AppendUint32(nil, v)}
 }
 
 func attribute64(kind stun.AttrType, v uint64) stun.RawAttribute {
-	return stun.RawAttribute{Type: kind, Value: []byte{
-		byte(v >> 56), byte(v >> 48), byte(v >> 40), byte(v >> 32), byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v),
-	}}
+	return stun.RawAttribute{Type: kind, Value: binary.BigEndian.AppendUint64(nil, v)}
 }

@@ -5,10 +5,13 @@ import (
 	"crypto"
 	"crypto/subtle"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	_ "crypto/sha256" // fingerprint algorithms of RFC 8122 section 5
@@ -20,6 +23,7 @@ import (
 
 const (
 	dtlsQueueBytes  = 64 << 10               // received records that pion/dtls has not read yet; a flight is a few kilobytes
+	drainBytes      = 1 << 14                // a record holds at most so much (RFC 5246 section 6.2.1)
 	dtlsFlightRetry = 200 * time.Millisecond // first retransmission of a flight; RFC 6347 section 4.2.4.1 suggests 1 s, real-time clients use less
 )
 
@@ -30,14 +34,9 @@ var (
 
 // runHandshake runs the DTLS handshake in its own goroutine, exports the keys and announces the connection.
 func (s *Session) runHandshake() {
-	s.mu.Lock()
-	deadline := s.agent.deadline
-	s.mu.Unlock()
-	ctx, cancel := context.WithDeadline(context.Background(), deadline)
-	defer cancel()
 	link, err := s.openDTLS()
 	if err == nil {
-		err = link.HandshakeContext(ctx)
+		err = link.HandshakeContext(context.Background()) // the session's end closes dtlsConn under it
 	}
 	if err == nil {
 		err = s.establish(link)
@@ -59,15 +58,92 @@ func (s *Session) establish(link *dtls.Conn) error {
 	if err != nil {
 		return err
 	}
-	s.dtlsLink = link
+	now := time.Now()
+	s.dtlsLink.Store(link)
 	s.srtp.Store(k)
-	s.heard.Store(time.Now().UnixNano())
+	s.heard.Store(now.UnixNano())
 	s.connected.Store(true)
+	if s.dtls.ended.Load() { // the client said goodbye in between
+		s.end(CausePeer)
+	}
+	if s.closed.Load() {
+		return nil
+	}
+	s.handler.HandleConnected()
+	s.release()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if !s.closed.Load() {
-		s.handler.HandleConnected()
-		s.release()
+		s.arm(now)
 	}
 	return nil
+}
+
+// handleDTLS queues records for pion/dtls. Before the handshake has ended any record may belong to it; afterwards only those that can be authentic pass.
+func (s *Session) handleDTLS(datagram []byte) {
+	if !s.connected.Load() {
+		s.dtls.deliver(datagram)
+		return
+	}
+	ok, applicationData := inspectRecords(datagram)
+	if !ok {
+		return
+	}
+	if applicationData {
+		s.startDrain()
+	}
+	s.dtls.deliver(datagram)
+}
+
+// DTLS record header, RFC 6347 section 4.1.
+const (
+	recordHeaderBytes       = 13
+	recordChangeCipherSpec  = 20
+	recordHandshake         = 22
+	recordApplicationData   = 23
+	changeCipherSpecMessage = 1
+)
+
+// inspectRecords looks at the records of a datagram that came after the handshake. It is not ok when one of them is in the clear and is not part of a flight
+// that the client sends again: pion/dtls obeys an unprotected alert even then, so that a forged datagram could end the session. applicationData tells that
+// records of that type are among them.
+func inspectRecords(datagram []byte) (ok, applicationData bool) {
+	for rest := datagram; len(rest) > 0; {
+		if len(rest) < recordHeaderBytes {
+			return false, false
+		}
+		kind, epoch, size := rest[0], binary.BigEndian.Uint16(rest[3:]), int(binary.BigEndian.Uint16(rest[11:]))
+		if recordHeaderBytes+size > len(rest) {
+			return false, false
+		}
+		body := rest[recordHeaderBytes : recordHeaderBytes+size]
+		again := kind == recordHandshake || kind == recordChangeCipherSpec && size == 1 && body[0] == changeCipherSpecMessage
+		if epoch == 0 && !again {
+			return false, false
+		}
+		applicationData = applicationData || kind == recordApplicationData
+		rest = rest[recordHeaderBytes+size:]
+	}
+	return true, applicationData
+}
+
+// startDrain starts the goroutine that reads and drops application data, which some clients send although we agreed to none. pion/dtls stops reading,
+// close_notify included, when nobody takes it. The goroutine ends when the session closes dtlsLink; the session waits for it.
+func (s *Session) startDrain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed.Load() || s.draining {
+		return
+	}
+	s.draining = true
+	s.drain.Go(func() {
+		link, scratch := s.dtlsLink.Load(), make([]byte, drainBytes)
+		for {
+			if _, err := link.Read(scratch); errors.Is(err, io.EOF) {
+				return
+			}
+		}
+	})
 }
 
 func (s *Session) openDTLS() (*dtls.Conn, error) {
@@ -146,6 +222,7 @@ func Fingerprint(algorithm string, certificate []byte) (string, error) {
 type dtlsConn struct {
 	session *Session
 	in      *packetio.Buffer
+	ended   atomic.Bool // pion/dtls or teardown has closed it
 }
 
 func newDTLSConn(s *Session) *dtlsConn {
@@ -175,10 +252,14 @@ func (c *dtlsConn) WriteTo(p []byte, _ net.Addr) (int, error) {
 	return len(p), nil
 }
 
-// Close is called by pion/dtls when the client sent close_notify or a fatal alert, and by teardown.
+// Close is called by pion/dtls when the client sent close_notify or a fatal alert, or when the handshake failed, and by teardown. What a failed handshake
+// means is for runHandshake to say.
 func (c *dtlsConn) Close() error {
+	c.ended.Store(true)
 	err := c.in.Close()
-	c.session.end(CausePeer)
+	if c.session.connected.Load() {
+		c.session.end(CausePeer)
+	}
 	return err
 }
 

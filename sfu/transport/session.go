@@ -34,18 +34,27 @@ type Session struct {
 	connected atomic.Bool
 	flowing   atomic.Bool // packets that were held are delivered
 	closed    atomic.Bool
-	heard     atomic.Int64 // time of the last packet from the client, nanoseconds since the epoch
+	arrived   atomic.Int64 // time of the last RTP packet, authentic or not, nanoseconds since the epoch
+	heard     atomic.Int64 // time of the last authentic packet from the client, likewise
+	consent   atomic.Int64 // time of the last answer to a check on the selected pair, likewise
 	srtp      atomic.Pointer[keys]
+	dtlsLink  atomic.Pointer[dtls.Conn] // set before connected is
 
-	// mu guards the ICE agent's state in ice.go, timer and early.
-	mu    sync.Mutex
-	agent agent
-	early []earlyPacket
-	timer *time.Timer
+	// mu guards the ICE agent's state in ice.go, started, draining and timer.
+	mu       sync.Mutex
+	agent    agent
+	started  bool
+	draining bool
+	timer    *time.Timer
+
+	// earlyMu guards early and earlyBytes.
+	earlyMu    sync.Mutex
+	early      []earlyPacket
+	earlyBytes int
 
 	dtls      *dtlsConn
-	handshake sync.WaitGroup
-	dtlsLink  *dtls.Conn // written by the handshake goroutine before it ends
+	handshake sync.WaitGroup // the goroutine that runs the handshake
+	drain     sync.WaitGroup // the goroutine that reads application data, which ends with dtlsLink
 	endOnce   sync.Once
 	done      chan struct{} // closed when the session ends
 	gone      chan struct{} // closed when nothing of it runs any more
@@ -64,12 +73,13 @@ func New(config *Config, peer Peer, handler Handler) *Session {
 func (s *Session) Start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed.Load() {
+	if s.closed.Load() || s.started {
 		return
 	}
+	s.started = true
 	s.number = s.config.Port.Attach(s)
 	s.config.Port.Name(s.agent.local.Ufrag, s)
-	s.timer.Reset(firstCheckDelay)
+	s.arm(time.Now())
 }
 
 // LocalCredentials are our current ICE user name fragment and password.
@@ -90,10 +100,11 @@ func (s *Session) Path() mediaport.Path {
 // Connected reports whether the keys are ready and the session was not closed.
 func (s *Session) Connected() bool { return s.connected.Load() && !s.closed.Load() }
 
-// Paused reports that the client has been silent for a third of SilenceTimeout: whoever sends media holds it back, so that a client that is gone is not
-// flooded, nor whoever got its address next (RFC 7675).
+// Paused reports that the client has been silent for a third of SilenceTimeout, or has not answered our checks for all of it: whoever sends media holds it
+// back, so that a client that is gone is not flooded, nor whoever got its address next (RFC 7675).
 func (s *Session) Paused(now time.Time) bool {
-	return now.UnixNano()-s.heard.Load() > int64(s.config.SilenceTimeout/3)
+	silent := now.UnixNano()-s.heard.Load() > int64(s.config.SilenceTimeout/3)
+	return silent || !s.config.Lite && now.UnixNano()-s.consent.Load() > int64(s.config.SilenceTimeout)
 }
 
 // Done is closed when the session has ended.
@@ -127,10 +138,11 @@ func (s *Session) end(cause Cause) {
 func (s *Session) teardown(paths []mediaport.Path, names []string, cause Cause) {
 	s.dtls.shutdown()
 	s.handshake.Wait()
-	if s.dtlsLink != nil {
-		_ = s.dtlsLink.Close()
+	if link := s.dtlsLink.Load(); link != nil {
+		_ = link.Close()
 	}
 	_ = s.dtls.Close()
+	s.drain.Wait()
 	for _, name := range names {
 		s.config.Port.Unname(name)
 	}
@@ -149,61 +161,85 @@ func (s *Session) HandlePacket(data []byte, path mediaport.Path, now time.Time) 
 	case rtpx.STUN:
 		s.handleSTUN(data, path, now)
 	case rtpx.DTLS:
-		s.heard.Store(now.UnixNano())
-		s.dtls.deliver(data)
-	case rtpx.RTCP:
-		s.handleRTCP(data, now)
-	case rtpx.RTP:
-		s.heard.Store(now.UnixNano())
-		if s.flowing.Load() || !s.hold(data, now) {
-			s.handler.HandleRTP(data, now)
+		s.handleDTLS(data)
+	case rtpx.RTCP, rtpx.RTP:
+		if s.flowing.Load() || !s.hold(data, path, now) {
+			s.handleMedia(data, path, now)
 		}
 	}
 }
 
-// earlyPackets is how many packets are held for a client whose DTLS handshake ended before ours: the first ones are the start of a keyframe.
-const earlyPackets = 64
+// handleMedia hands one SRTP or SRTCP packet on. Hot path.
+func (s *Session) handleMedia(sealed []byte, path mediaport.Path, now time.Time) {
+	if rtpx.IsRTCP(sealed) {
+		s.handleRTCP(sealed, path, now)
+		return
+	}
+	s.arrived.Store(now.UnixNano())
+	s.handler.HandleRTP(sealed, now)
+}
+
+// What is held for a client whose DTLS handshake ended before ours: the first packets are the start of a keyframe. Nothing in them is authenticated yet.
+const (
+	maxEarlyPackets = 64
+	maxEarlyBytes   = 96 << 10 // so many full datagrams
+)
 
 type earlyPacket struct {
 	data []byte
+	path mediaport.Path
 	at   time.Time
 }
 
-// hold keeps a packet that came before the keys; false when they are there by now.
-func (s *Session) hold(data []byte, now time.Time) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// hold keeps a packet that came before the keys; false when all that were held are delivered and packets flow.
+func (s *Session) hold(data []byte, path mediaport.Path, now time.Time) bool {
+	s.earlyMu.Lock()
+	defer s.earlyMu.Unlock()
 	if s.flowing.Load() {
 		return false
 	}
-	if len(s.early) < earlyPackets && s.agent.established {
-		s.early = append(s.early, earlyPacket{data: bytes.Clone(data), at: now})
+	if s.selected.Load() != nil && len(s.early) < maxEarlyPackets && s.earlyBytes+len(data) <= maxEarlyBytes {
+		s.early = append(s.early, earlyPacket{data: bytes.Clone(data), path: path, at: now})
+		s.earlyBytes += len(data)
 	}
 	return true
 }
 
 // release delivers the packets that were held, in order, before any that come after them.
 func (s *Session) release() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, p := range s.early {
-		s.handler.HandleRTP(p.data, p.at)
+	for held := s.takeEarly(); len(held) > 0; held = s.takeEarly() {
+		for _, p := range held {
+			s.handleMedia(p.data, p.path, p.at)
+		}
 	}
-	s.early = nil
-	s.flowing.Store(true)
 }
 
-func (s *Session) handleRTCP(sealed []byte, now time.Time) {
+// takeEarly empties what is held, and lets packets flow when it is nothing.
+func (s *Session) takeEarly() []earlyPacket {
+	s.earlyMu.Lock()
+	defer s.earlyMu.Unlock()
+	held := s.early
+	s.early, s.earlyBytes = nil, 0
+	if len(held) == 0 {
+		s.flowing.Store(true)
+	}
+	return held
+}
+
+func (s *Session) handleRTCP(sealed []byte, path mediaport.Path, now time.Time) {
 	k := s.srtp.Load()
 	if k == nil {
 		return
 	}
-	s.heard.Store(now.UnixNano())
 	scratch := rtcpScratch.Get().(*[]byte)
 	defer rtcpScratch.Put(scratch)
 	packet, err := k.openRTCP((*scratch)[:0], sealed)
 	if err != nil {
 		return
+	}
+	s.heard.Store(now.UnixNano())
+	if selected := s.selected.Load(); selected != nil && *selected != path {
+		s.follow(path, now)
 	}
 	s.handler.HandleRTCP(packet, now)
 }
@@ -214,7 +250,11 @@ func (s *Session) OpenRTP(dst, sealed []byte) ([]byte, error) {
 	if k == nil {
 		return nil, ErrNotConnected
 	}
-	return k.openRTP(dst, sealed)
+	plain, err := k.openRTP(dst, sealed)
+	if err == nil {
+		s.heard.Store(s.arrived.Load())
+	}
+	return plain, err
 }
 
 // SealRTP seals one RTP packet in buf, which holds the header in its first headerLen bytes and has room for the payload and Overhead bytes after it. extSeq
