@@ -137,7 +137,9 @@ func (f *fake) post(w http.ResponseWriter, path, offer string) {
 	require.NoError(f.t, err)
 	if strings.HasPrefix(path, "/whip") {
 		pc.OnTrack(func(remote *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
-			go drain(receiver)
+			if remote.RID() == "" { // pion reads no reports for a simulcast's encodings
+				go drain(receiver)
+			}
 			f.forward(pc, remote)
 		})
 		pc.OnDataChannel(func(channel *webrtc.DataChannel) {

@@ -130,8 +130,7 @@ func TestRedirects(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			var other *httptest.Server // another host as far as net/http's own rules are concerned
-			other = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				body, _ := io.ReadAll(r.Body)
 				assert.Equal(t, "offer", string(body))
 				assert.Equal(t, "Bearer secret", r.Header.Get("Authorization"))
@@ -139,6 +138,7 @@ func TestRedirects(t *testing.T) {
 				created(w, "/s/1")
 			}))
 			t.Cleanup(other.Close)
+			// Another host as far as net/http's own rules are concerned.
 			target := strings.Replace(other.URL, "127.0.0.1", "localhost", 1)
 			r, _, err := stubbed(t, 0, func(w http.ResponseWriter, r *http.Request) {
 				http.Redirect(w, r, target+"/whip/there", test.status)

@@ -1,7 +1,8 @@
 package client
 
 // sequence follows the sequence numbers of one stream (RFC 3550 §A.1 and §A.3): it extends them to 64
-// bits and counts losses, duplicates and disorder. The zero value waits for the first packet.
+// bits and counts losses, duplicates and disorder. The zero value waits for the first packet. A sender that begins
+// anew with lower numbers needs no care: SRTP takes its packets for replays (RFC 3711 §3.3.2).
 type sequence struct {
 	started    bool
 	first      uint64 // extended; begins at 2^16, so that earlier packets that come late stay positive
@@ -10,10 +11,6 @@ type sequence struct {
 	unique     uint64            // packets without duplicates
 	duplicates uint64
 	disordered uint64
-	restarts   uint64 // jumps back to numbers that are no late packets
-	missed     uint64 // losses before the last restart
-	stale      uint16 // number after the last packet from before the memory
-	wasStale   bool   // the packet before was one
 }
 
 const (
@@ -37,35 +34,18 @@ func (s *sequence) take(seq uint16) (extended uint64, fresh bool) {
 	if extended > s.highest {
 		s.advance(extended)
 	} else if s.highest-extended >= seenPackets {
-		return s.old(seq, extended)
+		s.disordered++
+		return extended, false
 	} else if s.marked(extended) {
 		s.duplicates++
 		return extended, false
 	} else {
 		s.disordered++
 	}
-	s.wasStale = false
 	s.first = min(s.first, extended)
 	s.mark(extended)
 	s.unique++
 	return extended, true
-}
-
-// old counts a packet from before the memory. Two in sequence are a sender that began anew (RFC 3550
-// §A.1): numbering goes on above all numbers so far.
-func (s *sequence) old(seq uint16, extended uint64) (uint64, bool) {
-	if !s.wasStale || seq != s.stale {
-		s.disordered++
-		s.wasStale, s.stale = true, seq+1
-		return extended, false
-	}
-	again := s.highest&^0xffff + 1<<17 + uint64(seq)
-	*s = sequence{
-		started: true, first: again, highest: again, unique: 1, missed: s.lost(),
-		duplicates: s.duplicates, disordered: s.disordered, restarts: s.restarts + 1,
-	}
-	s.mark(again)
-	return again, true
 }
 
 // advance moves the memory on to a new highest number and forgets what it overwrites.
@@ -88,5 +68,5 @@ func (s *sequence) lost() uint64 {
 	if !s.started {
 		return 0
 	}
-	return s.missed + s.highest - s.first + 1 - s.unique
+	return s.highest - s.first + 1 - s.unique
 }

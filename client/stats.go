@@ -23,7 +23,6 @@ type ReceiveStats struct {
 	OutOfOrder uint64
 	Duplicates uint64
 	Broken     uint64 // packets that are not RTP or of an unknown payload type
-	Restarts   uint64 // times the sequence numbers began anew, which an SFU must hide
 	BitrateBps float64
 	Jitter     time.Duration
 
@@ -62,7 +61,7 @@ func (t *RemoteTrack) Stats() ReceiveStats {
 	stats := ReceiveStats{
 		Kind: t.Kind().String(), Codec: t.codec, PayloadType: uint8(t.remote.PayloadType()), SSRC: t.SSRC(),
 		Packets: t.arrival.packets, Bytes: t.arrival.bytes, Broken: t.arrival.broken,
-		Lost: t.sequence.lost(), OutOfOrder: t.sequence.disordered, Duplicates: t.sequence.duplicates, Restarts: t.sequence.restarts,
+		Lost: t.sequence.lost(), OutOfOrder: t.sequence.disordered, Duplicates: t.sequence.duplicates,
 		BitrateBps: t.arrival.rate(), Jitter: t.arrival.jitterTime(),
 		Frames: t.frames.frames, DecodableFrames: t.frames.decodable, BrokenFrames: t.frames.broken,
 		Keyframes: t.frames.keyframes, PLIs: t.frames.plis, SenderReports: t.clock.count,

@@ -81,7 +81,7 @@ func (h *Handler) publish(c echo.Context) error {
 		ClientIP: clientIP(c), UserAgent: c.Request().UserAgent(),
 	})
 	if err != nil {
-		return retryAfter(fmt.Errorf("publish %s: %w", at, err))
+		return retryAfter(err)
 	}
 	return h.created(c, http.StatusCreated, at, media)
 }
@@ -109,7 +109,7 @@ func (h *Handler) subscribe(c echo.Context) error {
 		return h.offer(c, http.StatusNotAcceptable, at, router, req)
 	}
 	if err != nil {
-		return retryAfter(fmt.Errorf("subscribe %s: %w", at, err))
+		return retryAfter(err)
 	}
 	return h.created(c, http.StatusCreated, at, media)
 }
@@ -118,7 +118,7 @@ func (h *Handler) subscribe(c echo.Context) error {
 func (h *Handler) offer(c echo.Context, status int, at address, router mediaRouter, req sfu.SubscribeRequest) error {
 	media, err := router.offerSubscription(req)
 	if err != nil {
-		return retryAfter(fmt.Errorf("offer %s: %w", at, err))
+		return retryAfter(err)
 	}
 	return h.created(c, status, at, media)
 }
