@@ -23,7 +23,8 @@ const (
 	EventNodeDraining     EventType = "node.draining"
 )
 
-// Event says that something happened to the resource that its ids name. Seq counts the events of the node from 1.
+// Event says that something happened to the resource that its ids name. Seq counts the events of the node from 1. The resource itself is there too, since by
+// then it may be gone from the node's lists; it is as it is now, and not as it was when the event happened.
 type Event struct {
 	Seq          uint64
 	Type         EventType
@@ -31,6 +32,10 @@ type Event struct {
 	RouterID     RouterID
 	PublisherID  PublisherID
 	SubscriberID SubscriberID
+
+	Router     *Router     // nil when the event is about the node
+	Publisher  *Publisher  // nil when it is about the node or a router
+	Subscriber *Subscriber // nil when it is not about a subscriber
 }
 
 // listeningCapacity is how many events a listener may be late; then the oldest are dropped and counted.
@@ -48,6 +53,7 @@ type hub struct {
 type Listening struct {
 	hub    *hub
 	match  func(Event) bool
+	start  uint64
 	events chan Event // capacity listeningCapacity; closed by Close
 	missed atomic.Uint64
 	closed bool // guarded by hub.mu
@@ -60,6 +66,7 @@ func (h *hub) listen(match func(Event) bool) *Listening {
 	l := &Listening{hub: h, match: match, events: make(chan Event, listeningCapacity)}
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	l.start = h.seq
 	if h.listeners == nil {
 		h.listeners = map[*Listening]struct{}{}
 	}
@@ -97,6 +104,9 @@ func (l *Listening) push(e Event) {
 
 // C delivers the events in order. It is closed by Close.
 func (l *Listening) C() <-chan Event { return l.events }
+
+// Start is the Seq of the newest event before the listening began.
+func (l *Listening) Start() uint64 { return l.start }
 
 // Missed is how many events were dropped because the listener was late.
 func (l *Listening) Missed() uint64 { return l.missed.Load() }

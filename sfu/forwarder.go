@@ -86,6 +86,7 @@ type sentCounts struct{ packets, bytes, octets uint64 }
 // forwarderCounters may be read by anybody.
 type forwarderCounters struct {
 	packets, bytes, nacks, resent, plis, skips, unmapped atomic.Uint64
+	lost                                                 atomic.Uint64 // as the viewer reports
 	codec                                                atomic.Uint32
 	current, wanted                                      atomic.Pointer[Layer]
 }
@@ -204,7 +205,9 @@ func (f *forwarder) advance(l *Log, now int64) {
 	if l != f.layer.log || (f.waiting && !f.start(now)) {
 		return
 	}
+	before := f.sent
 	f.drain(l, now)
+	f.worker.count(f.kind, f.sent.packets-before.packets, f.sent.bytes-before.bytes)
 	f.counters.packets.Store(f.sent.packets)
 	f.counters.bytes.Store(f.sent.bytes)
 }
@@ -223,6 +226,9 @@ func (f *forwarder) drain(l *Log, now int64) {
 		if n == 0 && !f.catching && now-p.Arrival > int64(maxLag) {
 			f.skip(skipLate, now)
 			return
+		}
+		if n == 0 && !f.catching {
+			f.worker.sample(p)
 		}
 		f.cursor++
 		f.forward(p, now)
@@ -321,6 +327,9 @@ func (f *forwarder) forward(p *Packet, now int64) {
 func (f *forwarder) open(p *Packet) *segment {
 	f.openAt = false
 	next := segment{layer: f.layer, inSeq: p.Seq, outSeq: f.nextOut}
+	if f.catching {
+		next.inSeq = f.layer.log.firstOf(p)
+	}
 	previous := f.segments.newest()
 	if previous != nil && previous.layer.track == f.layer.track {
 		next.formats, next.extensions = previous.formats, previous.extensions
@@ -448,15 +457,30 @@ func (f *forwarder) emitRTX(p *Packet, s *segment, out uint64, format format, no
 	f.commit(buf, n, now)
 }
 
-// keyframeWanted passes a viewer's PLI or FIR on, within its allowance; requests of all viewers of a layer are merged there.
-func (f *forwarder) keyframeWanted(now int64) {
+// keyframeWanted passes a viewer's PLI or FIR on, within its allowance; requests of all viewers of a layer are merged there. It
+// returns what became of the request, or nothing while there is nobody to ask.
+func (f *forwarder) keyframeWanted(now int64) (result string) {
 	f.counters.plis.Add(1)
-	if f.layer == nil || now-f.asked[0] < int64(viewerKeyframeWindow) {
-		return
+	if f.layer == nil {
+		return ""
+	}
+	if now-f.asked[0] < int64(viewerKeyframeWindow) {
+		return keyframeLimited
 	}
 	copy(f.asked[:], f.asked[1:])
 	f.asked[viewerKeyframes-1] = now
-	f.layer.requestKeyframe(now)
+	if f.layer.requestKeyframe(now) {
+		return keyframeForwarded
+	}
+	return keyframeMerged
+}
+
+// reportLost takes the viewer's count of lost packets, which grows but for reports that overtake each other.
+func (f *forwarder) reportLost(total uint64) {
+	if before := f.counters.lost.Load(); total > before {
+		f.counters.lost.Store(total)
+		f.worker.node.stats.lostOut.Add(total - before)
+	}
 }
 
 // tick looks after what packets do not drive.

@@ -98,7 +98,7 @@ type SubscriberInfo struct {
 	ID          SubscriberID
 	RouterID    RouterID
 	PublisherID PublisherID
-	State       string // "connecting", "waiting" for a publisher, "playing" or "paused"
+	State       string // "connecting", "waiting" for a publisher, "playing", "paused" or "closed"
 	RemoteAddr  netip.AddrPort
 	Paused      bool
 	RoundTrip   time.Duration // 0 while unknown
@@ -129,6 +129,8 @@ func (s *Subscriber) Info() SubscriberInfo {
 
 func (s *Subscriber) state() string {
 	switch {
+	case s.ended.Load():
+		return "closed"
 	case !s.session.Connected():
 		return "connecting"
 	case s.paused.Load():

@@ -3,6 +3,7 @@ package sfu
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -74,6 +75,7 @@ type stream struct {
 	bytesOld   uint64
 	info       codec.Info
 	duplicates uint64
+	counted    uint64 // of loss.Lost
 }
 
 func newIngest(s *Session, description *sdp.Description) *ingest {
@@ -243,10 +245,11 @@ func (in *ingest) receiveFirst(ssrc uint32, sealed []byte, now time.Time) {
 		in.node.stats.unresolved.Add(1)
 		return
 	}
-	in.streams = append(in.streams, s)
 	if !s.rtx {
 		s.layer.ssrc.Store(ssrc)
+		s.base = in.baseFor(s.layer)
 	}
+	in.streams = append(in.streams, s)
 	kept := s.slab.room(len(plain))
 	copy(kept, plain)
 	if s.rtx {
@@ -356,14 +359,28 @@ func (t *Track) apt(media []sdp.Media, pt uint8) (uint8, bool) {
 	return 0, false
 }
 
+// streamOf is the newest stream of a layer's media.
 func (in *ingest) streamOf(l *Layer) *stream {
-	for _, s := range in.streams {
+	for _, s := range slices.Backward(in.streams) {
 		if s.layer == l && !s.rtx {
 			return s
 		}
 	}
 	return nil
 }
+
+// baseFor is the base of a new stream's numbers: a client may change its SSRC at any time (RFC 3550 section 8.2), and the layer's numbers must go on.
+func (in *ingest) baseFor(l *Layer) (base uint64) {
+	for _, s := range in.streams {
+		if s.layer == l && !s.rtx {
+			base = max(base, beyond(s.top))
+		}
+	}
+	return base
+}
+
+// beyond is a base for numbers far above all earlier ones, so that they cannot be taken for late packets.
+func beyond(top uint64) uint64 { return (top | 0xffff) + 1 + 1<<17 }
 
 // append adds a plain packet to its layer's log and reports whether the log keeps its bytes. Hot path.
 func (in *ingest) append(s *stream, plain []byte, h rtpx.Header, now time.Time) bool {
@@ -399,8 +416,7 @@ func (s *stream) take(h rtpx.Header, now time.Time) (uint64, bool) {
 		s.duplicates++
 		return 0, false
 	case rtcpx.Restarted:
-		// The client began new numbers. Far above all earlier ones, they cannot be taken for late packets.
-		s.base, s.unwrap = (s.top|0xffff)+1+1<<17, seqnum.Unwrapper{}
+		s.base, s.unwrap = beyond(s.top), seqnum.Unwrapper{} // the client began new numbers
 	case rtcpx.Next, rtcpx.Recovered:
 	}
 	seq := s.base + s.unwrap.Unwrap(h.Seq)
@@ -532,7 +548,7 @@ func (in *ingest) appendNACKs(dst []byte, now time.Time) []byte {
 			continue
 		}
 		seqs := s.loss.Due(now, missing[:0])
-		s.layer.lost.Store(s.loss.Lost())
+		in.countLost(s)
 		if len(seqs) == 0 || s.layer.track.Kind == codec.Audio && !s.layer.track.nacks() {
 			continue
 		}
@@ -543,6 +559,14 @@ func (in *ingest) appendNACKs(dst []byte, now time.Time) []byte {
 		dst = rtcpx.AppendNACK(dst, in.ssrc, s.ssrc, seqs)
 	}
 	return dst
+}
+
+// countLost adds what the stream has given up since the last time.
+func (in *ingest) countLost(s *stream) {
+	lost := s.loss.Lost() - s.counted
+	s.counted += lost
+	s.layer.lost.Add(lost)
+	in.node.stats.lostIn.Add(lost)
 }
 
 // nacks reports whether any codec of the track negotiated NACK.

@@ -191,6 +191,20 @@ func (l *Log) Keyframe() (position uint64, ok bool) {
 	return marked - 1, true
 }
 
+// firstOf is the lowest sequence number of p's frame. A keyframe's first packet may have come after p, reordered or sent again, and must have a number.
+func (l *Log) firstOf(p *Packet) uint64 {
+	first := p.Seq
+	for position := p.Position + 1; ; position++ {
+		other := l.At(position)
+		if other == nil {
+			return first
+		}
+		if other.Header.Timestamp == p.Header.Timestamp && p.Seq-other.Seq < maxSeqGap {
+			first = min(first, other.Seq)
+		}
+	}
+}
+
 // slab hands out memory for packets of one layer, many from one allocation. It is the writer's alone.
 type slab struct {
 	free []byte

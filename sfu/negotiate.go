@@ -44,7 +44,8 @@ func (s *Session) publish(offer *sdp.Description, policy ConflictPolicy) error {
 
 // checkCodecs refuses codecs that the router does not take.
 func (r *Router) checkCodecs(offer *sdp.Description) error {
-	if len(r.config.Codecs) == 0 {
+	codecs := r.Config().Codecs
+	if len(codecs) == 0 {
 		return nil
 	}
 	for i, m := range offer.Media {
@@ -52,10 +53,10 @@ func (r *Router) checkCodecs(offer *sdp.Description) error {
 			continue
 		}
 		taken := func(c sdp.Codec) bool {
-			return slices.ContainsFunc(r.config.Codecs, func(name string) bool { return strings.EqualFold(name, c.Name) })
+			return slices.ContainsFunc(codecs, func(name string) bool { return strings.EqualFold(name, c.Name) })
 		}
 		if !slices.ContainsFunc(sdp.PublishCodecs(m), taken) {
-			return fmt.Errorf("%w: m-line %d: router %s takes %s only", ErrOfferUnacceptable, i, r.id, strings.Join(r.config.Codecs, ", "))
+			return fmt.Errorf("%w: m-line %d: router %s takes %s only", ErrOfferUnacceptable, i, r.id, strings.Join(codecs, ", "))
 		}
 	}
 	return nil
@@ -229,7 +230,7 @@ func (s *Session) accepted(answer *sdp.Description, credentials transport.Creden
 	link := transport.New(&s.router.node.transport, transport.Peer{
 		Credentials: transport.Credentials{Ufrag: answer.ICE.Ufrag, Pwd: answer.ICE.Pwd}, Lite: answer.ICE.Lite,
 		FingerprintAlgorithm: answer.Fingerprint.Algorithm, Fingerprint: answer.Fingerprint.Value,
-		Candidates: usableCandidates(answer.Candidates), DTLSClient: answer.Setup == sdp.SetupPassive, Local: credentials,
+		Candidates: usableCandidates(answer.Candidates), DTLSClient: answer.Setup == sdp.SetupPassive, Local: credentials, Controlled: true,
 	}, s)
 	s.subscriber.transport = link
 	s.attach(link, answer)

@@ -54,6 +54,7 @@ func NewNode(config Config) (*Node, error) {
 		id: config.ID, version: config.Version, started: time.Now(), log: config.Logger, limits: config.Limits.withDefaults(),
 		routers: map[RouterID]*Router{}, sessions: map[SessionID]*Session{}, halfOpen: map[*Session]struct{}{},
 	}
+	n.stats.init()
 	if n.id == "" {
 		n.id = NodeID("node-" + strings.ToLower(rand.Text()[:8]))
 	}
@@ -202,7 +203,7 @@ func (n *Node) PutRouter(id RouterID, config RouterConfig) (r *Router, created b
 		id: id, node: n, config: config, createdAt: time.Now(), publishers: map[PublisherID]*Publisher{}, subscribers: map[SubscriberID]*Subscriber{},
 	}
 	n.routers[id] = r
-	n.hub.emit(Event{Type: EventRouterCreated, RouterID: id})
+	n.hub.emit(Event{Type: EventRouterCreated, RouterID: id, Router: r})
 	return r, true, nil
 }
 
@@ -238,7 +239,7 @@ func (n *Node) DeleteRouter(id RouterID) error {
 		return fmt.Errorf("router %s: %w", id, ErrRouterNotFound)
 	}
 	r.close(CloseRouterDeleted)
-	n.hub.emit(Event{Type: EventRouterDeleted, RouterID: id})
+	n.hub.emit(Event{Type: EventRouterDeleted, RouterID: id, Router: r})
 	return nil
 }
 
@@ -294,8 +295,7 @@ func (n *Node) sessionConnected(s *Session, took time.Duration) {
 	n.mu.Lock()
 	delete(n.halfOpen, s)
 	n.mu.Unlock()
-	n.stats.connected[s.role].Add(1)
-	n.stats.setupNanoseconds[s.role].Add(uint64(took))
+	n.stats.setup[s.role].observe(int64(took))
 }
 
 func (n *Node) removeSession(s *Session) {
@@ -346,6 +346,12 @@ func (n *Node) removeIngest(in *ingest) { n.feedback.remove(in) }
 func (n *Node) countResources(out *NodeStats) {
 	n.mu.Lock()
 	out.Routers, out.Sessions, out.HalfOpen = len(n.routers), len(n.sessions), len(n.halfOpen)
+	for _, s := range n.sessions {
+		if s.role == RolePublish {
+			out.PublishSessions++
+		}
+	}
+	out.SubscribeSessions = out.Sessions - out.PublishSessions
 	n.mu.Unlock()
 	for _, r := range n.Routers() {
 		r.mu.Lock()

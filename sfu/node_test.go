@@ -183,6 +183,7 @@ func TestRoles(t *testing.T) {
 
 func TestCountersOfClosedSets(t *testing.T) {
 	var s statistics
+	s.init()
 	for _, reason := range rejectReasons {
 		s.reject(reason)
 	}
@@ -195,12 +196,40 @@ func TestCountersOfClosedSets(t *testing.T) {
 	for i := range s.skipped {
 		require.EqualValues(t, 1, s.skipped[i].Load())
 	}
-	for _, n := range []int{1, 2, 3, 512, 513} {
-		s.batches.observe(n)
+	for _, result := range keyframeResults {
+		s.keyframe(result)
 	}
-	require.EqualValues(t, 1, s.batches.buckets[0].Load())
-	require.EqualValues(t, 1, s.batches.buckets[2].Load(), "3 is at most 4")
-	require.EqualValues(t, 1, s.batches.buckets[len(batchBounds)-1].Load())
-	require.EqualValues(t, 1, s.batches.buckets[len(batchBounds)].Load())
-	require.EqualValues(t, 1+2+3+512+513, s.batches.messages.Load())
+	for i := range s.keyframes {
+		require.EqualValues(t, 1, s.keyframes[i].Load())
+	}
+	totals := [2]sentTotals{{packets: 1, bytes: 10}, {packets: 2, bytes: 20}}
+	s.sent(&totals)
+	s.sent(&totals)
+	require.Zero(t, totals)
+	require.EqualValues(t, 2, s.packetsOut[1].Load())
+	require.EqualValues(t, 10, s.bytesOut[0].Load())
+}
+
+func TestHistogram(t *testing.T) {
+	h := histogram{bounds: batchBounds}
+	for _, n := range []int64{1, 2, 3, 512, 513} {
+		h.observe(n)
+	}
+	got := h.snapshot(1)
+	require.EqualValues(t, 1, got.Counts[0])
+	require.EqualValues(t, 1, got.Counts[2], "3 is at most 4")
+	require.EqualValues(t, 1, got.Counts[len(batchBounds)-1])
+	require.EqualValues(t, 1, got.Counts[len(batchBounds)])
+	require.EqualValues(t, 1+2+3+512+513, got.Sum)
+	require.EqualValues(t, 5, got.Count())
+
+	delay := histogram{bounds: delayBounds}
+	delay.observeSince(time.Now().Add(time.Minute).UnixNano())
+	require.EqualValues(t, 1, delay.snapshot(1e9).Counts[0], "a clock that was set back")
+	require.InDelta(t, 50e-6, delay.snapshot(1e9).Bounds[0], 1e-12)
+	for _, bounds := range [][]int64{batchBounds, delayBounds, setupBounds} {
+		require.LessOrEqual(t, len(bounds), maxBounds)
+		require.IsIncreasing(t, bounds)
+	}
+	require.Zero(t, testing.AllocsPerRun(100, func() { delay.observe(7) }))
 }

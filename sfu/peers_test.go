@@ -41,6 +41,14 @@ func newNode(t testing.TB, change ...func(*sfu.Config)) (*sfu.Node, *sfu.Router)
 // newPeer makes a pion PeerConnection without interceptors, so that a test sees exactly what crosses, and with loopback candidates.
 func newPeer(t testing.TB, settings ...func(*webrtc.SettingEngine)) *webrtc.PeerConnection {
 	t.Helper()
+	media := &webrtc.MediaEngine{}
+	require.NoError(t, media.RegisterDefaultCodecs())
+	return newPeerWith(t, media, settings...)
+}
+
+// newPeerWith is newPeer with codecs and header extensions of the test's choice.
+func newPeerWith(t testing.TB, media *webrtc.MediaEngine, settings ...func(*webrtc.SettingEngine)) *webrtc.PeerConnection {
+	t.Helper()
 	var engine webrtc.SettingEngine
 	engine.SetIncludeLoopbackCandidate(true)
 	engine.SetICEMulticastDNSMode(ice.MulticastDNSModeDisabled)
@@ -48,8 +56,6 @@ func newPeer(t testing.TB, settings ...func(*webrtc.SettingEngine)) *webrtc.Peer
 	for _, change := range settings {
 		change(&engine)
 	}
-	media := &webrtc.MediaEngine{}
-	require.NoError(t, media.RegisterDefaultCodecs())
 	api := webrtc.NewAPI(webrtc.WithSettingEngine(engine), webrtc.WithMediaEngine(media), webrtc.WithInterceptorRegistry(&interceptor.Registry{}))
 	pc, err := api.NewPeerConnection(webrtc.Configuration{})
 	require.NoError(t, err)
@@ -151,23 +157,83 @@ type testViewer struct {
 func watch(t testing.TB, router *sfu.Router, id sfu.PublisherID, settings ...func(*webrtc.SettingEngine)) *testViewer {
 	t.Helper()
 	v := newViewer(t, settings...)
-	var err error
-	v.session, err = router.Subscribe(sfu.SubscribeRequest{Publisher: id, Offer: []byte(offer(t, v.pc))})
-	require.NoError(t, err)
-	answer(t, v.pc, v.session.Description())
-	connected(t, v.pc)
+	v.connect(router, id)
 	return v
 }
 
-func newViewer(t testing.TB, settings ...func(*webrtc.SettingEngine)) *testViewer {
-	v := &testViewer{
-		t: t, pc: newPeer(t, settings...),
-		video: make(chan *rtp.Packet, 4096), audio: make(chan *rtp.Packet, 4096), rtcp: make(chan rtcp.Packet, 256),
+func (v *testViewer) connect(router *sfu.Router, id sfu.PublisherID) {
+	v.t.Helper()
+	var err error
+	v.session, err = router.Subscribe(sfu.SubscribeRequest{Publisher: id, Offer: []byte(offer(v.t, v.pc))})
+	require.NoError(v.t, err)
+	answer(v.t, v.pc, v.session.Description())
+	connected(v.t, v.pc)
+}
+
+// awaitForwarding waits until the node has a cursor for each of the viewer's tracks that is live: audio from before is not forwarded.
+func (v *testViewer) awaitForwarding() {
+	v.t.Helper()
+	eventually(v.t, v.session.Connected)
+	require.NoError(v.t, sfu.Settle(v.session))
+}
+
+// eventually polls for what nobody announces.
+func eventually(t testing.TB, condition func() bool) {
+	t.Helper()
+	require.Eventually(t, condition, patience, time.Millisecond)
+}
+
+// nextOf is the next packet of a stream.
+func nextOf(t testing.TB, from <-chan *rtp.Packet) *rtp.Packet {
+	t.Helper()
+	select {
+	case packet := <-from:
+		return packet
+	case <-time.After(patience):
+		t.Fatal("no packet came")
+		return nil
 	}
+}
+
+func newViewer(t testing.TB, settings ...func(*webrtc.SettingEngine)) *testViewer {
+	t.Helper()
+	media := &webrtc.MediaEngine{}
+	require.NoError(t, media.RegisterDefaultCodecs())
+	return newViewerWith(t, media, settings...)
+}
+
+// watchWith is watch with a viewer of particular codecs.
+func watchWith(t testing.TB, router *sfu.Router, id sfu.PublisherID, media *webrtc.MediaEngine, settings ...func(*webrtc.SettingEngine)) *testViewer {
+	t.Helper()
+	v := newViewerWith(t, media, settings...)
+	v.connect(router, id)
+	return v
+}
+
+func newViewerWith(t testing.TB, media *webrtc.MediaEngine, settings ...func(*webrtc.SettingEngine)) *testViewer {
+	t.Helper()
+	v := newViewerOf(t, newPeerWith(t, media, settings...))
 	for _, kind := range []webrtc.RTPCodecType{webrtc.RTPCodecTypeVideo, webrtc.RTPCodecTypeAudio} {
 		_, err := v.pc.AddTransceiverFromKind(kind, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly})
 		require.NoError(t, err)
 	}
+	return v
+}
+
+// newViewerWithoutTransceivers gets its sections from our offer.
+func newViewerWithoutTransceivers(t testing.TB) *testViewer { return newViewerOf(t, newPeer(t)) }
+
+func newViewerOf(t testing.TB, pc *webrtc.PeerConnection) *testViewer {
+	v := &testViewer{
+		t: t, pc: pc,
+		video: make(chan *rtp.Packet, 4096), audio: make(chan *rtp.Packet, 4096), rtcp: make(chan rtcp.Packet, 256),
+	}
+	v.collect()
+	return v
+}
+
+// collect puts what arrives into the viewer's channels.
+func (v *testViewer) collect() {
 	v.pc.OnTrack(func(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
 		into := v.audio
 		if track.Kind() == webrtc.RTPCodecTypeVideo {
@@ -192,7 +258,6 @@ func newViewer(t testing.TB, settings ...func(*webrtc.SettingEngine)) *testViewe
 			into <- packet
 		}
 	})
-	return v
 }
 
 // next is the next video packet.

@@ -185,7 +185,7 @@ func (p *Publisher) goLive(session *Session, tracks []*Track) {
 		s.bind(tracks)
 	}
 	p.mu.Unlock()
-	p.router.emit(EventPublisherLive, p.id, "")
+	p.router.emit(EventPublisherLive, p, nil)
 }
 
 // release takes the session away again.
@@ -200,7 +200,7 @@ func (p *Publisher) release(session *Session) {
 	}
 	p.mu.Unlock()
 	if wasLive {
-		p.router.emit(EventPublisherIdle, p.id, "")
+		p.router.emit(EventPublisherIdle, p, nil)
 	}
 }
 

@@ -41,3 +41,15 @@ func TestRawPeersExchangeMediaWithEveryProfile(t *testing.T) {
 		})
 	}
 }
+
+// Settle returns when a viewer's worker has done all that it was told to do until now.
+func Settle(s *Session) error {
+	if s.subscriber == nil {
+		return ErrSessionState
+	}
+	s.subscriber.worker.ask(func() {})
+	return nil
+}
+
+// Node is the node of a router.
+func (r *Router) Node() *Node { return r.node }

@@ -23,6 +23,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"rheomesh/internal/sdp"
+	"rheomesh/internal/sdpfrag"
 	"rheomesh/sfu/transport"
 )
 
@@ -33,10 +34,14 @@ const RawPatience = 10 * time.Second
 // that comes, and is light enough to have a thousand of them. Both test packages use it, which is why its names are exported.
 type RawPeer struct {
 	t       testing.TB
+	host    net.IP
 	conn    *net.UDPConn
-	local   transport.Credentials
 	session *Session
-	remote  transport.Credentials // of the session
+
+	// credentials guards local and remote, which is the session's.
+	credentials   sync.Mutex
+	local, remote transport.Credentials
+
 	server  netip.AddrPort
 	profile dtls.SRTPProtectionProfile
 
@@ -45,7 +50,7 @@ type RawPeer struct {
 	keys    srtp.Config
 	send    *srtp.Context
 	recv    *srtp.Context
-	// Media holds sealed RTP and RTCP datagrams in the order of their arrival; capacity 8192, more are dropped.
+	// media holds sealed RTP and RTCP datagrams in the order of their arrival; capacity 8192, more are dropped.
 	media   chan []byte
 	mute    bool // drop media instead of keeping it
 	readers sync.WaitGroup
@@ -71,15 +76,16 @@ var RawCertificate = sync.OnceValue(func() (c struct {
 // NewRawPeer binds the peer's socket; it is closed with the test.
 func NewRawPeer(t testing.TB, change ...func(*RawPeer)) *RawPeer {
 	t.Helper()
-	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	require.NoError(t, err)
 	p := &RawPeer{
-		t: t, conn: conn, local: transport.NewCredentials(), profile: dtls.SRTP_AEAD_AES_128_GCM,
+		t: t, host: net.IPv4(127, 0, 0, 1), local: transport.NewCredentials(), profile: dtls.SRTP_AEAD_AES_128_GCM,
 		records: packetio.NewBuffer(), media: make(chan []byte, 8192),
 	}
 	for _, c := range change {
 		c(p)
 	}
+	var err error
+	p.conn, err = net.ListenUDP("udp", &net.UDPAddr{IP: p.host})
+	require.NoError(t, err)
 	t.Cleanup(p.Close)
 	return p
 }
@@ -89,8 +95,11 @@ func RawProfile(profile dtls.SRTPProtectionProfile) func(*RawPeer) {
 	return func(p *RawPeer) { p.profile = profile }
 }
 
+// RawIPv6 makes the peer live on the IPv6 loopback, which pion does not.
+func RawIPv6(p *RawPeer) { p.host = net.IPv6loopback }
+
 // RawMuted makes the peer forget media as it comes in.
-func RawMuted(p *RawPeer) { p.mute = true }
+func RawMuted(p *RawPeer) { p.mute, p.media = true, nil }
 
 // Offer writes an offer around the given media sections, each without its transport attributes.
 func (p *RawPeer) Offer(sections ...string) []byte {
@@ -151,9 +160,16 @@ func (p *RawPeer) Connect(session *Session) error {
 		return err
 	}
 	p.link = link
-	p.check()
+	p.Check()
 	ctx, cancel := context.WithTimeout(context.Background(), RawPatience)
 	defer cancel()
+	p.readers.Go(func() {
+		select {
+		case <-session.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	})
 	if err := link.HandshakeContext(ctx); err != nil {
 		return err
 	}
@@ -172,12 +188,12 @@ func (p *RawPeer) adopt(session *Session) error {
 	}
 	p.remote = transport.Credentials{Ufrag: answer.ICE.Ufrag, Pwd: answer.ICE.Pwd}
 	for _, text := range answer.Candidates {
-		if c, err := sdp.ParseCandidate(text); err == nil && c.Transport == "udp" && c.Address.Addr().Is4() {
+		if c, err := sdp.ParseCandidate(text); err == nil && c.Transport == "udp" && c.Address.Addr().Is4() == (p.host.To4() != nil) {
 			p.server = c.Address
 			return nil
 		}
 	}
-	return errors.New("no UDP candidate for IPv4 in the answer")
+	return errors.New("no UDP candidate of the peer's family in the answer")
 }
 
 // awaitConnected polls, since a session tells nobody but its owner when it has connected.
@@ -214,8 +230,10 @@ func (p *RawPeer) exportKeys() error {
 	return err
 }
 
-// check sends a nominating connectivity check (RFC 8445 section 7.2.2).
-func (p *RawPeer) check() {
+// Check sends a nominating connectivity check (RFC 8445 section 7.2.2).
+func (p *RawPeer) Check() {
+	p.credentials.Lock()
+	defer p.credentials.Unlock()
 	p.sendSTUN(stun.TransactionID, stun.BindingRequest, stun.NewUsername(p.remote.Ufrag+":"+p.local.Ufrag),
 		stun.RawAttribute{Type: stun.AttrPriority, Value: []byte{0x7e, 0, 0, 0xff}},
 		stun.RawAttribute{Type: stun.AttrICEControlling, Value: []byte{1, 2, 3, 4, 5, 6, 7, 8}},
@@ -227,6 +245,19 @@ func (p *RawPeer) sendSTUN(setters ...stun.Setter) {
 	if m, err := stun.Build(setters...); err == nil {
 		p.SendDatagram(m.Raw)
 	}
+}
+
+// RestartICE restarts ICE by new credentials. The peer answers to the new ones from then on; Check proves the path again.
+func (p *RawPeer) RestartICE() {
+	p.t.Helper()
+	next := transport.NewCredentials()
+	text, err := p.session.RestartICE(sdpfrag.Fragment{Ufrag: next.Ufrag, Pwd: next.Pwd})
+	require.NoError(p.t, err)
+	reply, err := sdpfrag.Parse([]byte(text), sdpfrag.DefaultLimits)
+	require.NoError(p.t, err)
+	p.credentials.Lock()
+	p.local, p.remote = next, transport.Credentials{Ufrag: reply.Ufrag, Pwd: reply.Pwd}
+	p.credentials.Unlock()
 }
 
 // SendDatagram sends bytes as they are.
@@ -260,6 +291,8 @@ func (p *RawPeer) answerCheck(b []byte) {
 	if m.Decode() != nil || m.Type != stun.BindingRequest {
 		return
 	}
+	p.credentials.Lock()
+	defer p.credentials.Unlock()
 	p.sendSTUN(stun.NewTransactionIDSetter(m.TransactionID), stun.BindingSuccess,
 		stun.XORMappedAddress{IP: p.server.Addr().AsSlice(), Port: int(p.server.Port())}, stun.NewShortTermIntegrity(p.local.Pwd), stun.Fingerprint)
 }

@@ -15,11 +15,11 @@ import (
 type Router struct {
 	id        RouterID
 	node      *Node
-	config    RouterConfig
 	createdAt time.Time
 
 	// mu guards the fields below. It is taken before Publisher.mu.
 	mu          sync.Mutex
+	config      RouterConfig // replaced as a whole; what it points to is never changed
 	publishers  map[PublisherID]*Publisher
 	subscribers map[SubscriberID]*Subscriber
 	viewers     int // sessions that subscribe, those included that have not joined yet
@@ -40,8 +40,24 @@ func (r *Router) ID() RouterID { return r.id }
 // CreatedAt is when the router was created.
 func (r *Router) CreatedAt() time.Time { return r.createdAt }
 
-// Config is what the router was created with.
-func (r *Router) Config() RouterConfig { return r.config }
+// Config is what the router was created with, or last updated to. The caller must not change what it points to.
+func (r *Router) Config() RouterConfig {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.config
+}
+
+// Update replaces the configuration, which the router then owns. It counts for sessions that begin later: those that
+// exist go on, even beyond a lowered limit.
+func (r *Router) Update(config RouterConfig) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.deleted {
+		return fmt.Errorf("update router %s: %w", r.id, ErrRouterNotFound)
+	}
+	r.config = config
+	return nil
+}
 
 // Publishers lists those that are live or waited for, by id.
 func (r *Router) Publishers() []*Publisher {
@@ -164,12 +180,13 @@ func (r *Router) subscribe(req SubscribeRequest, negotiate func(*Session) error)
 	err = negotiate(s)
 	if err != nil {
 		s.Close(CloseProtocol)
+	} else {
+		r.emit(EventSubscriberJoined, s.publisher, s.subscriber) // before made, after which it may leave
 	}
 	s.made()
 	if err != nil {
 		return nil, fmt.Errorf("subscribe %s/%s: %w", r.id, req.Publisher, err)
 	}
-	r.emit(EventSubscriberJoined, req.Publisher, s.SubscriberID())
 	return s, nil
 }
 
@@ -184,6 +201,7 @@ func (r *Router) admitOffer(id PublisherID, text []byte, check func(*sdp.Descrip
 		return nil, fmt.Errorf("publisher: %w", ErrIDInvalid)
 	}
 	if r.node.Draining() {
+		r.node.stats.reject(rejectDraining)
 		return nil, ErrDraining
 	}
 	offer, err := sdp.Parse(text, sdp.DefaultLimits)
@@ -292,7 +310,7 @@ func (r *Router) drop(s *Session) {
 	}
 	r.mu.Unlock()
 	if remove {
-		r.emit(EventPublisherRemoved, p.id, "")
+		r.emit(EventPublisherRemoved, p, nil)
 	}
 }
 
@@ -306,7 +324,7 @@ func (r *Router) removeSubscriber(s *Subscriber) {
 	r.mu.Lock()
 	delete(r.subscribers, s.id)
 	r.mu.Unlock()
-	r.emit(EventSubscriberLeft, s.publisher.id, s.id)
+	r.emit(EventSubscriberLeft, s.publisher, s)
 }
 
 // close ends every session in the router.
@@ -323,6 +341,11 @@ func (r *Router) close(reason CloseReason) {
 	}
 }
 
-func (r *Router) emit(t EventType, publisher PublisherID, subscriber SubscriberID) {
-	r.node.hub.emit(Event{Type: t, RouterID: r.id, PublisherID: publisher, SubscriberID: subscriber})
+// emit tells of an event of a publisher, or of a subscriber when it is not nil.
+func (r *Router) emit(t EventType, p *Publisher, s *Subscriber) {
+	e := Event{Type: t, RouterID: r.id, PublisherID: p.id, Router: r, Publisher: p, Subscriber: s}
+	if s != nil {
+		e.SubscriberID = s.id
+	}
+	r.node.hub.emit(e)
 }

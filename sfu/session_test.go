@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"rheomesh/internal/sdp"
@@ -170,7 +171,7 @@ func TestLimitsHoldUnderConcurrency(t *testing.T) {
 					if err == nil {
 						admitted++
 					} else {
-						require.ErrorIs(t, err, ErrCapacity)
+						assert.ErrorIs(t, err, ErrCapacity)
 					}
 				})
 			}
@@ -199,7 +200,7 @@ func TestSessionEndsOnceFromEveryCause(t *testing.T) {
 			require.NoError(t, err)
 			require.NoError(t, p.adopt(s))
 			p.readers.Go(p.read)
-			p.check()
+			p.Check()
 			require.Eventually(t, func() bool { return s.RemoteAddr().IsValid() }, RawPatience, time.Millisecond)
 			return s, p
 		}},

@@ -165,7 +165,7 @@ func (s *Subscriber) sendReports(now time.Time) {
 }
 
 func (s *Subscriber) layerChanged() {
-	s.session.router.emit(EventSubscriberLayer, s.publisher.id, s.id)
+	s.session.router.emit(EventSubscriberLayer, s.publisher, s)
 }
 
 func (s *Subscriber) roundTrip() time.Duration { return time.Duration(s.rtt.Load()) }
@@ -221,7 +221,7 @@ func (s *Subscriber) applyFeedback() {
 	}
 	for _, ssrc := range pending.keyframes {
 		if f := s.forwarder(ssrc); f != nil {
-			f.keyframeWanted(now)
+			s.worker.node.stats.keyframe(f.keyframeWanted(now))
 		}
 	}
 }
@@ -272,9 +272,11 @@ const rttWeight = 8
 
 func (r *feedbackReader) ReportBlock(_ uint32, block rtcpx.ReportBlock) {
 	s := r.subscriber
-	if s.forwarder(block.SSRC) == nil {
+	f := s.forwarder(block.SSRC)
+	if f == nil {
 		return
 	}
+	f.reportLost(uint64(max(block.TotalLost, 0)))
 	s.lost.Store(uint32(max(block.TotalLost, 0)))
 	if rtt, ok := block.RoundTrip(r.now); ok {
 		smoothed := time.Duration(s.rtt.Load())

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rheomesh/internal/codec"
 	"rheomesh/internal/udpbatch"
 )
 
@@ -51,6 +52,8 @@ type worker struct {
 	spareQueue  []*logReader
 	spareTasks  []func()
 	ticked      time.Time
+	sent        [2]sentTotals // of this round, by kind
+	sampled     int64         // arrival of one packet that this round sends; 0 = none yet
 }
 
 // maxDatagram is the most that a packet can measure on its way out.
@@ -215,9 +218,33 @@ func (w *worker) round() {
 		w.tick(now)
 	}
 	w.flush()
+	w.account()
 	clear(tasks)
 	clear(queue)
 	w.spareTasks, w.spareQueue = tasks, queue
+}
+
+// count notes what a forwarder has sent in this round. Hot path.
+func (w *worker) count(kind codec.Kind, packets, bytes uint64) {
+	total := &w.sent[kindIndex(kind)]
+	total.packets += packets
+	total.bytes += bytes
+}
+
+// sample notes the first packet of a round, for the forward delay. Hot path.
+func (w *worker) sample(p *Packet) {
+	if w.sampled == 0 {
+		w.sampled = p.Arrival
+	}
+}
+
+// account publishes what the round has counted, once all of it is sent. Hot path, once per round.
+func (w *worker) account() {
+	w.node.stats.sent(&w.sent)
+	if w.sampled != 0 {
+		w.node.stats.forwardDelay.observeSince(w.sampled)
+		w.sampled = 0
+	}
 }
 
 // flush sends what the batches hold.
@@ -231,7 +258,7 @@ func (w *worker) flush() {
 
 // send sends one batch. Datagrams that the kernel does not take are lost and counted by the socket.
 func (w *worker) send(socket int) {
-	w.node.stats.batches.observe(w.batches[socket].Len())
+	w.node.stats.batches.observe(int64(w.batches[socket].Len()))
 	_, _ = w.node.port.Sockets()[socket].Send(w.batches[socket])
 }
 

@@ -110,6 +110,30 @@ func TestWakeNeverSpins(t *testing.T) {
 	}
 }
 
+// TestWhoIsChecked tells whether the pairs of an agent are sent checks.
+func TestWhoIsChecked(t *testing.T) {
+	s := newServer(t)
+	tests := []struct {
+		name   string
+		change func(a *agent)
+		want   int
+	}{
+		{"fresh", func(*agent) {}, 3},
+		{"valid, not selected", func(a *agent) { a.pairs[0].valid = true }, 2},
+		{"selected", func(a *agent) { a.pairs[0].valid, a.selected = true, a.pairs[0] }, 3},
+		{"tried enough", func(a *agent) { a.pairs[0].tries = checkTries }, 2},
+		{"old generation", func(a *agent) { a.selected = a.pairs[0]; a.restart(NewCredentials()) }, 0},
+		{"lite", func(a *agent) { a.lite = true }, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			a, start := fillAgent(t, s, 3)
+			tt.change(&a)
+			require.Len(t, a.due(start.Add(time.Second)), tt.want)
+		})
+	}
+}
+
 func TestConsentInterval(t *testing.T) {
 	s := newServer(t)
 	a, start := fillAgent(t, s, 1)

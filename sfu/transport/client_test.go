@@ -46,7 +46,7 @@ type client struct {
 func newClient(t testing.TB, s *server) *client {
 	t.Helper()
 	c := &client{
-		t: t, server: s.addr(), conn: listenUDP(t), local: NewCredentials(), certificate: clientCertificate,
+		t: t, server: s.addr(), conn: listenUDPAt(t, s.addr().Addr()), local: NewCredentials(), certificate: clientCertificate,
 		checks: make(chan *stun.Message, 1024), stun: make(chan *stun.Message, 1024), media: make(chan []byte, 1024), dtls: packetio.NewBuffer(),
 	}
 	c.read(c.conn)
@@ -99,7 +99,7 @@ func (c *client) addr() netip.AddrPort { return addrOf(c.socket()) }
 
 // rebind gives the client a new address, as a NAT does that forgot the old one.
 func (c *client) rebind() {
-	conn := listenUDP(c.t)
+	conn := listenUDPAt(c.t, c.server.Addr())
 	c.mu.Lock()
 	old := c.conn
 	c.conn = conn

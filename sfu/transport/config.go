@@ -22,7 +22,7 @@ type Config struct {
 	AllowLoopback bool
 	// ConnectTimeout is how long a session may take from New to connected.
 	ConnectTimeout time.Duration
-	// SilenceTimeout is how long a connected session may receive nothing before it is closed. After a third of it, Paused reports true.
+	// SilenceTimeout is how long a connected session may receive nothing authentic before it is closed. After a third of it, Paused reports true.
 	SilenceTimeout time.Duration
 	// Profiles are the SRTP protection profiles in our order of preference; nil means DefaultProfiles.
 	Profiles []dtls.SRTPProtectionProfile
@@ -31,7 +31,7 @@ type Config struct {
 	PionLogger logging.LoggerFactory
 }
 
-// DefaultProfiles prefers AES-GCM with a 128-bit key (RFC 7714), which costs half of what AES-CM with HMAC-SHA1 (RFC 3711) costs to seal.
+// DefaultProfiles prefers AES-GCM with a 128-bit key (RFC 7714), which costs a fraction of what AES-CM with HMAC-SHA1 (RFC 3711) costs to seal; see BenchmarkSeal.
 var DefaultProfiles = []dtls.SRTPProtectionProfile{
 	dtls.SRTP_AEAD_AES_128_GCM,
 	dtls.SRTP_AES128_CM_HMAC_SHA1_80,
@@ -51,20 +51,22 @@ type Peer struct {
 	Candidates []netip.AddrPort
 	// DTLSClient says that we start the DTLS handshake: our a=setup is active (RFC 5763 section 5).
 	DTLSClient bool
+	// Controlled says that the client answered an offer of ours, which makes us the controlling agent (RFC 8445 section 6.1.1).
+	Controlled bool
 	// Local are our own credentials when they were promised already, in an offer of ours; zero draws new ones.
 	Local Credentials
 }
 
-// Handler receives what a session's client sends. Its methods are called on the port's reader goroutines, except HandleConnected and HandleClosed; data is
-// valid until the return.
+// Handler receives what a session's client sends. Its methods are called on the port's reader goroutines, except HandleConnected and HandleClosed, and packets
+// which came before the keys; data is valid until the return.
 type Handler interface {
-	// HandleRTP takes one sealed SRTP packet; Session.OpenRTP opens it.
+	// HandleRTP takes one sealed SRTP packet; Session.OpenRTP opens it, which makes it a sign of life.
 	HandleRTP(sealed []byte, now time.Time)
 	// HandleRTCP takes one opened compound RTCP packet.
 	HandleRTCP(packet []byte, now time.Time)
 	// HandleConnected is called once, when the keys are ready.
 	HandleConnected()
-	// HandleClosed is called once, after which the session delivers nothing more.
+	// HandleClosed is called once, after HandleConnected has returned if that was called. Packets that a reader held already may still come after it.
 	HandleClosed(cause Cause)
 }
 
@@ -74,8 +76,8 @@ type Cause string
 // The causes of a transport's end.
 const (
 	CauseLocal     Cause = "local"     // Close was called
-	CausePeer      Cause = "peer"      // the client sent close_notify or a fatal alert
+	CausePeer      Cause = "peer"      // the client sent close_notify or a fatal alert, once connected
 	CauseTimeout   Cause = "timeout"   // not connected in time
 	CauseSilent    Cause = "silent"    // connected, then nothing was heard for SilenceTimeout
-	CauseHandshake Cause = "handshake" // the DTLS handshake failed, for example by a wrong fingerprint
+	CauseHandshake Cause = "handshake" // the DTLS handshake failed, for example by a wrong fingerprint or an alert
 )

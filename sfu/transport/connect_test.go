@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"cmp"
 	"testing"
 
 	"github.com/pion/dtls/v3"
@@ -11,21 +12,27 @@ import (
 func TestMediaBothWays(t *testing.T) {
 	tests := []struct {
 		name     string
+		addr     string // of the server; empty for IPv4 loopback
 		lite     bool
 		active   bool // we start the handshake
 		profiles []dtls.SRTPProtectionProfile
 		want     string
 	}{
-		{"we are DTLS server", false, false, nil, "SRTP_AEAD_AES_128_GCM"},
-		{"we are DTLS client", false, true, nil, "SRTP_AEAD_AES_128_GCM"},
-		{"we are lite", true, false, nil, "SRTP_AEAD_AES_128_GCM"},
-		{"AES-CM", false, false, []dtls.SRTPProtectionProfile{dtls.SRTP_AES128_CM_HMAC_SHA1_80}, "SRTP_AES128_CM_HMAC_SHA1_80"},
-		{"AES-CM before GCM", false, false, []dtls.SRTPProtectionProfile{dtls.SRTP_AES128_CM_HMAC_SHA1_80, dtls.SRTP_AEAD_AES_128_GCM}, "SRTP_AEAD_AES_128_GCM"},
-		{"AES-256-GCM", false, false, []dtls.SRTPProtectionProfile{dtls.SRTP_AEAD_AES_256_GCM}, "SRTP_AEAD_AES_256_GCM"},
+		{"we are DTLS server", "", false, false, nil, "SRTP_AEAD_AES_128_GCM"},
+		{"we are DTLS client", "", false, true, nil, "SRTP_AEAD_AES_128_GCM"},
+		{"we are lite", "", true, false, nil, "SRTP_AEAD_AES_128_GCM"},
+		{"AES-CM", "", false, false, []dtls.SRTPProtectionProfile{dtls.SRTP_AES128_CM_HMAC_SHA1_80}, "SRTP_AES128_CM_HMAC_SHA1_80"},
+		{"AES-CM before GCM", "", false, false, []dtls.SRTPProtectionProfile{dtls.SRTP_AES128_CM_HMAC_SHA1_80, dtls.SRTP_AEAD_AES_128_GCM}, "SRTP_AEAD_AES_128_GCM"},
+		{"AES-256-GCM", "", false, false, []dtls.SRTPProtectionProfile{dtls.SRTP_AEAD_AES_256_GCM}, "SRTP_AEAD_AES_256_GCM"},
+		{"IPv6", "[::1]:0", false, false, nil, "SRTP_AEAD_AES_128_GCM"},
+		{"both families", "localhost:0", false, false, nil, "SRTP_AEAD_AES_128_GCM"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			s := newServer(t, func(c *Config) { c.Lite = tt.lite })
+			if tt.addr != "" && !hasIPv6() {
+				t.Skip("no IPv6 on this machine")
+			}
+			s := newServerAt(t, cmp.Or(tt.addr, "127.0.0.1:0"), func(c *Config) { c.Lite = tt.lite })
 			c, session := pairUp(t, s, func(p *Peer) { p.DTLSClient = tt.active })
 			require.False(t, session.Connected())
 			require.Empty(t, session.Profile())

@@ -45,7 +45,7 @@ type transaction struct {
 // agent is the ICE state of one session. It has no lock, clock or socket: Session guards it and passes the time.
 type agent struct {
 	lite        bool
-	controlling bool // only with a lite client, or after a role conflict
+	controlling bool // when the client is lite, answered our offer, or lost a role conflict
 	local       Credentials
 	remote      Credentials
 	generation  int
@@ -59,7 +59,7 @@ type agent struct {
 
 func newAgent(peer Peer, now time.Time, config *Config) agent {
 	a := agent{
-		lite: config.Lite, controlling: peer.Lite && !config.Lite,
+		lite: config.Lite, controlling: (peer.Lite || peer.Controlled) && !config.Lite,
 		local: peer.Local, remote: peer.Credentials, deadline: now.Add(config.ConnectTimeout),
 	}
 	if a.local == (Credentials{}) {

@@ -47,6 +47,7 @@ type server struct {
 	port   *mediaport.Port
 	config Config
 	log    *lockedBuffer
+	live   *client        // of requireForgotten
 	made   []*testSession // every session that was made; used by the test's own goroutine
 }
 
@@ -89,6 +90,7 @@ type testSession struct {
 	rtp, rtcp chan []byte // opened; capacity 256
 	connected chan struct{}
 	closed    chan Cause // capacity 8, so that a second call is seen
+	onRTP     func()     // called for each packet, when set
 }
 
 // newSession makes and starts a session, which is closed with the test.
@@ -112,8 +114,12 @@ func (s *server) newSession(peer Peer) *testSession {
 
 func (s *testSession) HandleRTP(sealed []byte, _ time.Time) {
 	plain, err := s.OpenRTP(nil, sealed)
-	if err == nil {
-		s.rtp <- plain
+	if err != nil {
+		return
+	}
+	s.rtp <- plain
+	if s.onRTP != nil {
+		s.onRTP()
 	}
 }
 func (s *testSession) HandleRTCP(packet []byte, _ time.Time) { s.rtcp <- bytes.Clone(packet) }
@@ -175,11 +181,23 @@ func (l *lockedBuffer) String() string {
 
 // listenUDP opens a socket of a bystander or a client.
 func listenUDP(t testing.TB) *net.UDPConn {
+	return listenUDPAt(t, netip.AddrFrom4([4]byte{127, 0, 0, 1}))
+}
+
+func listenUDPAt(t testing.TB, ip netip.Addr) *net.UDPConn {
 	t.Helper()
-	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.AddrPortFrom(ip, 0)))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	return conn
 }
 
 func addrOf(conn *net.UDPConn) netip.AddrPort { return conn.LocalAddr().(*net.UDPAddr).AddrPort() }
+
+func hasIPv6() bool {
+	conn, err := net.ListenPacket("udp6", "[::1]:0")
+	if err == nil {
+		_ = conn.Close()
+	}
+	return err == nil
+}

@@ -107,7 +107,7 @@ func (s *Session) Paused(now time.Time) bool {
 	return silent || !s.config.Lite && now.UnixNano()-s.consent.Load() > int64(s.config.SilenceTimeout)
 }
 
-// Done is closed when the session has ended.
+// Done is closed when the session has ended; HandleClosed may still be to come.
 func (s *Session) Done() <-chan struct{} { return s.done }
 
 // Close ends the session with a close_notify to the client, and returns when no goroutine of the session runs any more. It may be called at any time, any
