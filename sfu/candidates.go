@@ -1,6 +1,7 @@
 package sfu
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -9,6 +10,8 @@ import (
 	"rheomesh/internal/sdp"
 	"rheomesh/sfu/mediaport"
 )
+
+var errNoCandidates = errors.New("candidates: none of the public addresses is of a family that the media port is bound to")
 
 // hostCandidates lists the node's candidates as they stand in every answer: host candidates only, since nothing is ever gathered from elsewhere. UDP comes
 // before TCP and IPv4 before IPv6, as some clients take the first line only. Public addresses stand in for this machine's own.
@@ -24,6 +27,9 @@ func hostCandidates(port *mediaport.Port, public []netip.Addr) ([]string, error)
 				addrs = append(addrs, addr)
 			}
 		}
+	}
+	if len(addrs) == 0 {
+		return nil, errNoCandidates
 	}
 	slices.SortStableFunc(addrs, func(a, b netip.AddrPort) int { return a.Addr().BitLen() - b.Addr().BitLen() })
 	protocols := []string{"udp", "tcp"}

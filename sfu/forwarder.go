@@ -87,7 +87,6 @@ type sentCounts struct{ packets, bytes, octets uint64 }
 type forwarderCounters struct {
 	packets, bytes, nacks, resent, plis, skips, unmapped atomic.Uint64
 	lost                                                 atomic.Uint64 // as the viewer reports
-	codec                                                atomic.Uint32
 	current, wanted                                      atomic.Pointer[Layer]
 }
 

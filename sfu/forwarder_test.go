@@ -172,7 +172,23 @@ func TestKeyframeRequestsOfALayer(t *testing.T) {
 
 type requester func(*Layer)
 
-func (r requester) requestKeyframe(l *Layer) { r(l) }
+func (r requester) requestKeyframe(l *Layer) bool {
+	r(l)
+	return true
+}
+
+// A request that reaches nobody does not make the next one wait.
+func TestKeyframeRequestWithoutAnybodyToAsk(t *testing.T) {
+	l := newLayer(&Track{}, "", nobody{})
+	now := time.Now().UnixNano()
+	require.False(t, l.requestKeyframe(now))
+	l.source = requester(func(*Layer) {})
+	require.True(t, l.requestKeyframe(now+1))
+}
+
+type nobody struct{}
+
+func (nobody) requestKeyframe(*Layer) bool { return false }
 
 // A viewer may have three keyframes in ten seconds, however often it asks.
 func TestKeyframeRequestsOfAViewer(t *testing.T) {

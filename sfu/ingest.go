@@ -42,7 +42,7 @@ type ingest struct {
 	// mu guards the fields below. Packets of one client come from one reader of the port but for the moments when it changes its path.
 	mu       sync.Mutex
 	streams  []*stream
-	bySSRC   map[uint32]*stream // of the offer
+	declared map[uint32]declaration // by SSRC, of the offer
 	scratch  [maxRTPBytes + 64]byte
 	recorder *twcc.Recorder
 	recorded int
@@ -53,6 +53,12 @@ type ingest struct {
 
 // ingestExtensions are the ids of the header extensions that the node reads; 0 when they were not negotiated.
 type ingestExtensions struct{ mid, rid, repairedRID, transportCC uint8 }
+
+// declaration is what an offer says of an SSRC.
+type declaration struct {
+	layer *Layer
+	rtx   bool
+}
 
 // stream is one SSRC of a publisher: a layer's media, or its retransmissions.
 type stream struct {
@@ -65,7 +71,6 @@ type stream struct {
 	top    uint64 // highest extended sequence number
 	loss   rtcpx.LossTracker
 	stats  rtcpx.ReceptionStats
-	clock  uint32
 
 	// for the next receiver report and rates
 	lastSR     uint32
@@ -79,7 +84,7 @@ type stream struct {
 }
 
 func newIngest(s *Session, description *sdp.Description) *ingest {
-	in := &ingest{session: s, node: s.router.node, media: description.Media, ssrc: newSSRC(), bySSRC: map[uint32]*stream{}}
+	in := &ingest{session: s, node: s.router.node, media: description.Media, ssrc: newSSRC(), declared: map[uint32]declaration{}}
 	for i, m := range description.Media {
 		track := in.newTrack(m, i)
 		in.byMedia = append(in.byMedia, track)
@@ -160,15 +165,15 @@ func (in *ingest) declare(m sdp.Media, t *Track) {
 		}
 	}
 	for _, s := range m.SSRCs {
-		in.bySSRC[s.ID] = in.newStream(s.ID, t.layers[0], repair[s.ID])
+		in.declared[s.ID] = declaration{layer: t.layers[0], rtx: repair[s.ID]}
 	}
 }
 
 func (in *ingest) newStream(ssrc uint32, l *Layer, rtx bool) *stream {
 	s := &stream{ssrc: ssrc, layer: l, rtx: rtx, bytesAt: time.Now()}
-	s.slab.size = videoSlabBytes
+	s.slab = slab{size: firstSlabBytes, most: videoSlabBytes}
 	if l.track.Kind == codec.Audio {
-		s.slab.size = audioSlabBytes
+		s.slab.most = audioSlabBytes
 	}
 	return s
 }
@@ -217,7 +222,7 @@ func (in *ingest) receive(s *stream, sealed []byte, now time.Time) {
 		in.receiveRTX(s, plain, h, now)
 		return
 	}
-	if in.append(s, plain, h, now) {
+	if in.append(s, plain, h, now, false) {
 		s.slab.keep(len(plain))
 	}
 }
@@ -254,7 +259,7 @@ func (in *ingest) receiveFirst(ssrc uint32, sealed []byte, now time.Time) {
 	copy(kept, plain)
 	if s.rtx {
 		in.receiveRTX(s, kept, h, now)
-	} else if in.append(s, kept, h, now) {
+	} else if in.append(s, kept, h, now, false) {
 		s.slab.keep(len(kept))
 	}
 }
@@ -270,8 +275,8 @@ func (in *ingest) resolve(ssrc uint32, plain []byte, h rtpx.Header) *stream {
 			return in.newStream(ssrc, track.layer(rid), true)
 		}
 	}
-	if s := in.bySSRC[ssrc]; s != nil {
-		return s
+	if d, ok := in.declared[ssrc]; ok {
+		return in.newStream(ssrc, d.layer, d.rtx)
 	}
 	if track == nil || len(track.layers) != 1 {
 		return nil
@@ -339,7 +344,7 @@ func (in *ingest) receiveRTX(s *stream, plain []byte, h rtpx.Header, now time.Ti
 	copy(room[2:4], payload[:2])
 	binary.BigEndian.PutUint32(room[8:], main.ssrc)
 	restored, err := rtpx.Parse(room)
-	if err == nil && in.append(main, room, restored, now) {
+	if err == nil && in.append(main, room, restored, now, true) {
 		main.slab.keep(size)
 	}
 }
@@ -382,8 +387,9 @@ func (in *ingest) baseFor(l *Layer) (base uint64) {
 // beyond is a base for numbers far above all earlier ones, so that they cannot be taken for late packets.
 func beyond(top uint64) uint64 { return (top | 0xffff) + 1 + 1<<17 }
 
-// append adds a plain packet to its layer's log and reports whether the log keeps its bytes. Hot path.
-func (in *ingest) append(s *stream, plain []byte, h rtpx.Header, now time.Time) bool {
+// append adds a plain packet to its layer's log and reports whether the log keeps its bytes. restored says that it came by retransmission, which receiver
+// reports must not count as received in time. Hot path.
+func (in *ingest) append(s *stream, plain []byte, h rtpx.Header, now time.Time, restored bool) bool {
 	known := &s.layer.track.codecs[h.PayloadType]
 	if known.codec == codec.Unknown {
 		in.node.stats.unresolved.Add(1)
@@ -393,10 +399,9 @@ func (in *ingest) append(s *stream, plain []byte, h rtpx.Header, now time.Time) 
 	if !ok {
 		return false
 	}
-	if s.clock != known.sdp.ClockRate {
-		s.clock = known.sdp.ClockRate
+	if !restored {
+		s.stats.Update(h.Seq, h.Timestamp, uint32(now.UnixNano()/1000*int64(known.sdp.ClockRate)/1e6))
 	}
-	s.stats.Update(h.Seq, h.Timestamp, uint32(now.UnixNano()/1000*int64(s.clock)/1e6))
 	codec.Inspect(known.codec, h.Payload(plain), &s.info)
 	s.layer.log.Append(Packet{
 		Data: plain, Header: h, Seq: seq, Arrival: now.UnixNano(),
@@ -416,7 +421,10 @@ func (s *stream) take(h rtpx.Header, now time.Time) (uint64, bool) {
 		s.duplicates++
 		return 0, false
 	case rtcpx.Restarted:
-		s.base, s.unwrap = beyond(s.top), seqnum.Unwrapper{} // the client began new numbers
+		s.base, s.unwrap = beyond(s.top), seqnum.Unwrapper{} // the client began new numbers, or more was lost than can be repaired
+		if s.layer.track.Kind == codec.Video {
+			s.layer.requestKeyframe(now.UnixNano())
+		}
 	case rtcpx.Next, rtcpx.Recovered:
 	}
 	seq := s.base + s.unwrap.Unwrap(h.Seq)
@@ -495,13 +503,13 @@ func (r *reportReader) BYE(uint32)                            {}
 var _ rtcpx.Handler = (*reportReader)(nil)
 
 // requestKeyframe asks the client for a keyframe of one layer, by PLI (RFC 4585 section 6.3.1).
-func (in *ingest) requestKeyframe(l *Layer) {
+func (in *ingest) requestKeyframe(l *Layer) bool {
 	ssrc := l.ssrc.Load()
 	if ssrc == 0 || !in.transport.Connected() {
-		return
+		return false
 	}
 	in.node.stats.keyframeRequestsSent.Add(1)
-	_ = in.transport.SendRTCP(rtcpx.AppendPLI(rtcpx.AppendReceiverReport(nil, in.ssrc, nil), in.ssrc, ssrc))
+	return in.transport.SendRTCP(rtcpx.AppendPLI(rtcpx.AppendReceiverReport(nil, in.ssrc, nil), in.ssrc, ssrc)) == nil
 }
 
 // feedback gives the client what is due even when no packets come; the node's feedback loop calls it.
@@ -603,7 +611,7 @@ func (in *ingest) appendReports(dst []byte, now time.Time) []byte {
 	return rtcpx.AppendReceiverReport(dst, in.ssrc, blocks[:n])
 }
 
-// measure updates the layers' bit rates.
+// measure updates the layers' bit rates, and tells listeners when a layer came, went or changed its size.
 func (in *ingest) measure(now time.Time) {
 	for _, s := range in.streams {
 		elapsed := now.Sub(s.bytesAt)
@@ -613,6 +621,23 @@ func (in *ingest) measure(now time.Time) {
 		s.layer.bitrate.Store(int64(float64(s.bytes-s.bytesOld) * 8 / elapsed.Seconds()))
 		s.bytesOld, s.bytesAt = s.bytes, now
 	}
+	changed := false
+	for _, t := range in.tracks {
+		for _, l := range t.layers {
+			changed = l.shape(now.UnixNano()) || changed
+		}
+	}
+	if changed {
+		in.session.router.emitLayers(in.session.publisher)
+	}
+}
+
+// shape reports whether the layer looks different from the last time: sending or not, and the size of its picture.
+func (l *Layer) shape(now int64) bool {
+	shape := layerShape{active: l.active(now), width: l.width.Load(), height: l.height.Load()}
+	changed := shape != l.shown
+	l.shown = shape
+	return changed
 }
 
 // sendTransportWide reports the arrivals that were recorded since the last time.

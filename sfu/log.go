@@ -12,6 +12,7 @@ const (
 	logMinPackets   = 256              // slots of a new log; it doubles while it has to
 	logMaxPackets   = 8192             // about 2.7 s of a 30 Mbit/s stream
 	logMaxBytes     = 16 << 20         // 4 s of a 30 Mbit/s stream
+	logRepairAge    = 2 * time.Second  // before the newest keyframe, older packets go: only NACKs can ask for them, and those that come so late do not help
 	logMaxAge       = 10 * time.Second // older packets are no use to a viewer: no NACK asks for them, no join starts there
 	packetsPerChunk = 32               // Packet values allocated at once
 )
@@ -122,15 +123,15 @@ func (l *Log) markKeyframe(p *Packet) {
 // makeRoom grows the ring while the log's bounds allow it, and forgets the oldest packets otherwise.
 func (l *Log) makeRoom(p *Packet) {
 	r, tail := l.ring.Load(), l.tail.Load()
-	oldest := p.Arrival - int64(logMaxAge)
 	for tail < p.Position {
 		front := r.slots[tail&r.mask].Load()
 		full := p.Position-tail >= uint64(len(r.slots))
-		if full && len(r.slots) < logMaxPackets && front.Arrival > oldest && l.bytes < logMaxBytes {
+		stale := l.stale(front, p.Arrival)
+		if full && !stale && len(r.slots) < logMaxPackets && l.bytes < logMaxBytes {
 			r = l.grow(r, tail, p.Position)
 			continue
 		}
-		if !full && front.Arrival >= oldest && l.bytes+len(p.Data) <= logMaxBytes {
+		if !full && !stale && l.bytes+len(p.Data) <= logMaxBytes {
 			break
 		}
 		l.bytes -= len(front.Data)
@@ -138,6 +139,12 @@ func (l *Log) makeRoom(p *Packet) {
 		tail++
 	}
 	l.tail.Store(tail)
+}
+
+// stale reports whether a packet has outlived its use at a time.
+func (l *Log) stale(p *Packet, now int64) bool {
+	age := now - p.Arrival
+	return age > int64(logMaxAge) || (age > int64(logRepairAge) && p.Position+1 < l.keyframe.Load())
 }
 
 func (l *Log) grow(old *ring, tail, head uint64) *ring {
@@ -208,10 +215,12 @@ func (l *Log) firstOf(p *Packet) uint64 {
 // slab hands out memory for packets of one layer, many from one allocation. It is the writer's alone.
 type slab struct {
 	free []byte
-	size int // bytes of each new allocation
+	size int // bytes of the next allocation; it doubles …
+	most int // … up to this
 }
 
 const (
+	firstSlabBytes = 4 << 10  // a stream that sends a packet or two costs no more
 	audioSlabBytes = 8 << 10  // about 2 s of Opus: a slow stream pins little
 	videoSlabBytes = 64 << 10 // about 50 packets
 )
@@ -220,6 +229,7 @@ const (
 func (s *slab) room(n int) []byte {
 	if len(s.free) < n {
 		s.free = make([]byte, max(s.size, n))
+		s.size = min(2*s.size, max(s.most, s.size))
 	}
 	return s.free[:n:n]
 }

@@ -35,12 +35,20 @@ func (m *plainLog) append(p Packet) {
 	if p.Keyframe && p.Header.Timestamp == m.newest {
 		m.keyframe = 1 + m.start
 	}
-	for len(m.kept) > 0 && (len(m.kept) == logMaxPackets || m.size+len(p.Data) > logMaxBytes || m.kept[0].Arrival < p.Arrival-int64(logMaxAge)) {
+	for len(m.kept) > 0 && (len(m.kept) == logMaxPackets || m.size+len(p.Data) > logMaxBytes || m.stale(&m.kept[0], p.Arrival)) {
 		m.size -= len(m.kept[0].Data)
 		m.kept = m.kept[1:]
 	}
 	m.kept = append(m.kept, p)
 	m.size += len(p.Data)
+}
+
+// stale is true of what is too old, or older than repairs are and before the newest keyframe.
+func (m *plainLog) stale(p *Packet, now int64) bool {
+	if p.Arrival < now-int64(logMaxAge) {
+		return true
+	}
+	return p.Arrival < now-int64(logRepairAge) && m.keyframe > 0 && p.Position < m.keyframe-1
 }
 
 func (m *plainLog) tail() uint64 { return m.kept[0].Position }
@@ -76,7 +84,7 @@ func (s *logMachine) put(p Packet) {
 	}
 }
 
-// step is a multiple of 3 ns, so that no age is exactly logMaxAge.
+// step is a multiple of 3 ns, so that no age is exactly logMaxAge or logRepairAge.
 func (s *logMachine) step(t *rapid.T) {
 	s.arrival += 3 * rapid.SampledFrom([]int64{0, 1, 1e4, 1e6, 1e8, 4e9}).Draw(t, "pause")
 }

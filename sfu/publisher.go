@@ -52,7 +52,8 @@ type trackCodec struct {
 }
 
 // keyframeRequester asks whoever sends a layer for a keyframe.
-type keyframeRequester interface{ requestKeyframe(l *Layer) }
+// It reports whether the request went out.
+type keyframeRequester interface{ requestKeyframe(l *Layer) bool }
 
 // Layer is one encoding of a track: its only one, or one of a simulcast.
 type Layer struct {
@@ -60,6 +61,8 @@ type Layer struct {
 	rid    string
 	log    *Log
 	source keyframeRequester
+
+	shown layerShape // what listeners were told last; the ingest's alone
 
 	// Atomic only.
 	ssrc          atomic.Uint32
@@ -74,6 +77,12 @@ type Layer struct {
 	heard         atomic.Int64  // arrival of the newest packet, nanoseconds since the epoch
 	asked         atomic.Int64  // time of the last keyframe request
 	report        atomic.Pointer[senderReport]
+}
+
+// layerShape is what listeners are told of changes of.
+type layerShape struct {
+	active        bool
+	width, height uint32
 }
 
 // senderReport is what a publisher's RTCP sender report said, and when it came (RFC 3550 section 6.4.1).
@@ -99,7 +108,10 @@ func (l *Layer) requestKeyframe(now int64) bool {
 	if now-last < int64(keyframeInterval) || !l.asked.CompareAndSwap(last, now) {
 		return false
 	}
-	l.source.requestKeyframe(l)
+	if !l.source.requestKeyframe(l) {
+		l.asked.CompareAndSwap(now, last) // nobody could be asked: the next request need not wait
+		return false
+	}
 	return true
 }
 

@@ -342,6 +342,9 @@ func (r *Router) close(reason CloseReason) {
 }
 
 // emit tells of an event of a publisher, or of a subscriber when it is not nil.
+// emitLayers tells listeners that a publisher's layers look different.
+func (r *Router) emitLayers(p *Publisher) { r.emit(EventPublisherLayers, p, nil) }
+
 func (r *Router) emit(t EventType, p *Publisher, s *Subscriber) {
 	e := Event{Type: t, RouterID: r.id, PublisherID: p.id, Router: r, Publisher: p, Subscriber: s}
 	if s != nil {

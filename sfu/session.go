@@ -43,7 +43,6 @@ const (
 	CloseSilent        CloseReason = "silent"         // connected, then not heard from any more
 	ClosePeer          CloseReason = "peer"           // the client closed its DTLS connection
 	CloseRouterDeleted CloseReason = "router-deleted" // its router is gone
-	CloseDrained       CloseReason = "drained"        // the node was drained
 	CloseNode          CloseReason = "node"           // the node stops
 	CloseProtocol      CloseReason = "protocol"       // the DTLS handshake failed
 )

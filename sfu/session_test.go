@@ -223,7 +223,7 @@ func TestSessionEndsOnceFromEveryCause(t *testing.T) {
 			s, p := row.start(t, node, router)
 			var group sync.WaitGroup
 			for _, cause := range []func(){
-				func() { s.Close(CloseDeleted) }, func() { s.Close(CloseKicked) }, func() { s.Close(CloseTimeout) }, func() { s.Close(CloseDrained) },
+				func() { s.Close(CloseDeleted) }, func() { s.Close(CloseKicked) }, func() { s.Close(CloseTimeout) },
 				p.Close, func() { _ = node.DeleteRouter("live") }, func() { _ = node.Close() }, func() { _ = node.Close() },
 				func() { _, _ = s.RestartICE(sdpfrag.Fragment{Ufrag: "abcd", Pwd: "0123456789012345678901"}) },
 			} {

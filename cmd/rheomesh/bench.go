@@ -91,7 +91,7 @@ func (f benchFlags) apply(c *bench.Config) error {
 	if err != nil {
 		return fmt.Errorf("bench: %w", err)
 	}
-	c.Serve = []string{program, "serve", "--http", "127.0.0.1:0", "--media", "127.0.0.1:0", "--data-dir", "", "--log-level", "warn"}
+	c.Serve = []string{program, "serve", "--http", "127.0.0.1:0", "--media", "127.0.0.1:0", "--log-level", "warn"}
 	c.ServeEnv = []string{"RHEOMESH_LIMITS_MAX_PUBLISHERS_PER_ROUTER=64"} // the table goes to 50
 	if f.floor {
 		c.Floor = []string{program, "bench", "floor"}
@@ -102,9 +102,15 @@ func (f benchFlags) apply(c *bench.Config) error {
 	return nil
 }
 
-func runBench(cmd *cobra.Command, c bench.Config, asJSON bool) error {
+func runBench(cmd *cobra.Command, c bench.Config, asJSON bool) (err error) {
 	ctx, restore := firstSignal()
 	defer restore()
+	dataDir, err := os.MkdirTemp("", "rheomesh-bench-")
+	if err != nil {
+		return fmt.Errorf("bench: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dataDir)) }()
+	c.Serve = append(c.Serve, "--data-dir", dataDir)
 	line := newStatusLine(cmd.ErrOrStderr())
 	c.Progress = line.show
 	report, err := bench.Run(ctx, c)
