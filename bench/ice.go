@@ -82,6 +82,7 @@ func (a *agent) handle(s *socket, d *datagram) {
 		a.respond(s, m, d.from())
 	case stun.ClassSuccessResponse:
 		a.succeed(m, d.from())
+	case stun.ClassErrorResponse, stun.ClassIndication: // nothing follows from them
 	}
 }
 

@@ -182,6 +182,7 @@ func (l *link) receive(s *socket, batch []datagram) {
 			_, _ = l.records.Write(batch[i].data) // what does not fit is lost and sent again
 		case rtpx.RTP, rtpx.RTCP:
 			media = append(media, batch[i])
+		case rtpx.Unknown: // nothing that a server sends
 		}
 	}
 	if len(media) > 0 {

@@ -61,8 +61,8 @@ func (r *reception) take(seq uint16, track bool) {
 	r.lost.OnPacket(seq, time.Now())
 }
 
-// count takes note of a number and reports whether it is new.
-func (r *reception) count(seq uint16) bool {
+// count takes note of a number.
+func (r *reception) count(seq uint16) {
 	n := r.numbers.Unwrap(seq)
 	switch {
 	case !r.started:
@@ -72,13 +72,12 @@ func (r *reception) count(seq uint16) bool {
 		r.highest = n
 	case r.highest-n >= duplicateWindow || r.has(n):
 		r.duplicates++
-		return false
+		return
 	case n < r.lowest:
 		r.lowest = n
 	}
 	r.here[n%duplicateWindow/64] |= 1 << (n % 64)
 	r.unique++
-	return true
 }
 
 func (r *reception) has(n uint64) bool { return r.here[n%duplicateWindow/64]&(1<<(n%64)) != 0 }

@@ -268,9 +268,9 @@ func (a *readArrays) read(fd, bytes int) []datagram {
 // timestamp reads the SCM_TIMESTAMPNS control message of a datagram (socket(7)); otherwise is the time without one.
 func (a *readArrays) timestamp(i int, otherwise int64) int64 {
 	h := (*unix.Cmsghdr)(unsafe.Pointer(&a.control[i]))
-	if h.Level != unix.SOL_SOCKET || h.Type != unix.SCM_TIMESTAMPNS || uint64(h.Len) < uint64(unix.CmsgLen(int(unsafe.Sizeof(unix.Timespec{})))) {
+	if h.Level != unix.SOL_SOCKET || h.Type != unix.SCM_TIMESTAMPNS || h.Len < uint64(unix.CmsgLen(int(unsafe.Sizeof(unix.Timespec{})))) {
 		return otherwise
 	}
-	at := (*unix.Timespec)(unsafe.Pointer(uintptr(unsafe.Pointer(h)) + uintptr(unix.CmsgLen(0))))
+	at := (*unix.Timespec)(unsafe.Add(unsafe.Pointer(h), unix.CmsgLen(0)))
 	return at.Nano()
 }

@@ -117,7 +117,7 @@ func (v *viewer) stream(ssrc uint32, video bool) *reception {
 
 // inspect opens a packet of video, if it is wanted for the first frame or for its delay.
 func (v *viewer) inspect(h header, d *datagram) {
-	if !isVideo(h.pt) || v.firstFrame != 0 && !(v.sampled && v.recording && h.marker) {
+	if !isVideo(h.pt) || v.firstFrame != 0 && (!v.sampled || !v.recording || !h.marker) {
 		return
 	}
 	if v.keys == nil {

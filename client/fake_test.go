@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -277,7 +278,7 @@ func (u *uplink) copyTo(pc *webrtc.PeerConnection) error {
 	go u.feedback(sender)
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.copies = append(u.copies[:len(u.copies):len(u.copies)], track)
+	u.copies = append(slices.Clip(u.copies), track)
 	return nil
 }
 

@@ -159,12 +159,16 @@ func TestConnections(t *testing.T) {
 			assert.NotContains(t, p.Offer(), "rtx/90000")
 			assert.NotContains(t, p.Offer(), "transport-wide-cc")
 		}},
-		{name: "ice-tcp", change: func(o *Options) { o.TCPOnly = true },
+		{
+			name: "ice-tcp", change: func(o *Options) { o.TCPOnly = true },
 			server: func(t *testing.T) []func(*webrtc.SettingEngine) { return []func(*webrtc.SettingEngine){tcp(t)} },
-			check:  func(t *testing.T, p *Publication) { assert.NotContains(t, strings.ToLower(p.Offer()), " udp ") }},
-		{name: "ipv6", change: func(o *Options) { o.IPv6Only = true },
+			check:  func(t *testing.T, p *Publication) { assert.NotContains(t, strings.ToLower(p.Offer()), " udp ") },
+		},
+		{
+			name: "ipv6", change: func(o *Options) { o.IPv6Only = true },
 			server: func(t *testing.T) []func(*webrtc.SettingEngine) { six(t); return nil },
-			check:  func(t *testing.T, p *Publication) { assert.NotContains(t, p.Offer(), "127.0.0.1") }},
+			check:  func(t *testing.T, p *Publication) { assert.NotContains(t, p.Offer(), "127.0.0.1") },
+		},
 		{name: "edited offer", change: func(o *Options) {
 			o.EditOffer = func(offer string) string { return strings.Replace(offer, "s=-", "s=edited", 1) }
 		}, check: func(t *testing.T, p *Publication) { assert.Contains(t, p.Offer(), "s=edited") }},
@@ -546,10 +550,16 @@ func TestPlayCodecs(t *testing.T) {
 		with    []string
 		without []string
 	}{
-		{"all", PlayOptions{}, []string{"VP8/90000", "VP9/90000", "profile-id=2", "AV1/90000", "H264/90000", "H265/90000",
-			"packetization-mode=0", "packetization-mode=1", "opus/48000/2", "G722/8000", "PCMU/8000", "PCMA/8000", "rtx/90000"}, nil},
-		{"some", PlayOptions{Codecs: []string{webrtc.MimeTypeVP8, "audio/OPUS"}},
-			[]string{"VP8/90000", "opus/48000/2", "apt=96"}, []string{"VP9", "H264", "PCMU", "apt=98"}},
+		{"all", PlayOptions{}, []string{
+			"VP8/90000", "VP9/90000", "profile-id=2", "AV1/90000", "H264/90000", "H265/90000",
+			"packetization-mode=0", "packetization-mode=1", "opus/48000/2", "G722/8000", "PCMU/8000", "PCMA/8000", "rtx/90000",
+		}, nil},
+		{
+			"some",
+			PlayOptions{Codecs: []string{webrtc.MimeTypeVP8, "audio/OPUS"}},
+			[]string{"VP8/90000", "opus/48000/2", "apt=96"},
+			[]string{"VP9", "H264", "PCMU", "apt=98"},
+		},
 		{"without rtx", PlayOptions{Options: Options{NoRTX: true}}, []string{"VP8/90000", "H264/90000"}, []string{"rtx"}},
 		{"without audio", PlayOptions{NoAudio: true}, []string{"m=video"}, []string{"m=audio"}},
 		{"without video", PlayOptions{NoVideo: true}, []string{"m=audio"}, []string{"m=video"}},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -60,9 +61,7 @@ func (r *resource) send(ctx context.Context, method, target string, header http.
 	if err != nil {
 		return exchange{}, err
 	}
-	for name, values := range header {
-		request.Header[name] = values
-	}
+	maps.Copy(request.Header, header)
 	if r.token != "" {
 		request.Header.Set("Authorization", "Bearer "+r.token)
 	}

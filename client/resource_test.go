@@ -288,8 +288,11 @@ func TestParseLinks(t *testing.T) {
 		lines []string
 		want  []Link
 	}{
-		{"ice server", []string{`<turn:a?transport=udp>; rel="ice-server"; username="u"; credential="p;,\"q"; credential-type="password"`},
-			[]Link{{"turn:a?transport=udp", map[string]string{"rel": "ice-server", "username": "u", "credential": `p;,"q`, "credential-type": "password"}}}},
+		{
+			"ice server",
+			[]string{`<turn:a?transport=udp>; rel="ice-server"; username="u"; credential="p;,\"q"; credential-type="password"`},
+			[]Link{{"turn:a?transport=udp", map[string]string{"rel": "ice-server", "username": "u", "credential": `p;,"q`, "credential-type": "password"}}},
+		},
 		{"two on a line", []string{`<a>; rel=x, <b>; REL=y`}, []Link{{"a", map[string]string{"rel": "x"}}, {"b", map[string]string{"rel": "y"}}}},
 		{"two lines", []string{`<a>`, `<b>`}, []Link{{"a", map[string]string{}}, {"b", map[string]string{}}}},
 		{"comma in the target", []string{`<a,b;c>; rel=x`}, []Link{{"a,b;c", map[string]string{"rel": "x"}}}},

@@ -70,6 +70,7 @@ func (s *Session) onState(state webrtc.PeerConnectionState) {
 		})
 	case webrtc.PeerConnectionStateFailed, webrtc.PeerConnectionStateClosed:
 		s.finish(ErrDisconnected)
+	default: // on its way, or interrupted: pion goes on by itself
 	}
 }
 

@@ -1,6 +1,9 @@
 package client
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Latency sums up the time from capture to arrival of frames. It means something only if both ends share
 // a clock, and is all zero until the first sender report came.
@@ -93,9 +96,9 @@ func (s PlayStats) Decodable() bool {
 // Track returns the stream of a kind ("audio" or "video") that began last, since a stream may be
 // replaced; false if there is none.
 func (s PlayStats) Track(kind string) (ReceiveStats, bool) {
-	for i := len(s.Tracks) - 1; i >= 0; i-- {
-		if s.Tracks[i].Kind == kind {
-			return s.Tracks[i], true
+	for _, v := range slices.Backward(s.Tracks) {
+		if v.Kind == kind {
+			return v, true
 		}
 	}
 	return ReceiveStats{}, false

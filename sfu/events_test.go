@@ -60,7 +60,7 @@ func TestEventsUnderConcurrency(t *testing.T) {
 		listeners.Go(func() {
 			l := h.listen(nil)
 			previous := uint64(0)
-			for n := 0; n < 200; n++ {
+			for range 200 {
 				e := <-l.C()
 				if e.Seq <= previous {
 					t.Errorf("event %d after %d", e.Seq, previous)

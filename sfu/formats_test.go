@@ -49,9 +49,12 @@ const (
 
 func TestFormatsOfAViewer(t *testing.T) {
 	browser := []sdp.Codec{
-		{PT: 96, Name: sdp.VP8, ClockRate: 90000}, rtxOf(97, "96"),
+		{PT: 96, Name: sdp.VP8, ClockRate: 90000},
+		rtxOf(97, "96"),
 		h264(102, baseline1), rtxOf(103, "102"), h264(104, baseline0), h264(106, cbp1), rtxOf(107, "106"), h264(112, main1), h264(115, high1),
-		{PT: 98, Name: sdp.VP9, ClockRate: 90000, Fmtp: "profile-id=0"}, {PT: 100, Name: sdp.VP9, ClockRate: 90000, Fmtp: "profile-id=2"}, rtxOf(101, "100"),
+		{PT: 98, Name: sdp.VP9, ClockRate: 90000, Fmtp: "profile-id=0"},
+		{PT: 100, Name: sdp.VP9, ClockRate: 90000, Fmtp: "profile-id=2"},
+		rtxOf(101, "100"),
 	}
 	for _, row := range []struct {
 		name    string

@@ -85,8 +85,8 @@ type stream struct {
 
 func newIngest(s *Session, description *sdp.Description) *ingest {
 	in := &ingest{session: s, node: s.router.node, media: description.Media, ssrc: newSSRC(), declared: map[uint32]declaration{}}
-	for i, m := range description.Media {
-		track := in.newTrack(m, i)
+	for _, m := range description.Media {
+		track := in.newTrack(m)
 		in.byMedia = append(in.byMedia, track)
 		if track == nil {
 			continue
@@ -99,7 +99,7 @@ func newIngest(s *Session, description *sdp.Description) *ingest {
 }
 
 // newTrack makes the track of an m-line with all its layers; nil for a data section or one that we rejected.
-func (in *ingest) newTrack(m sdp.Media, index int) *Track {
+func (in *ingest) newTrack(m sdp.Media) *Track {
 	codecs := sdp.PublishCodecs(m)
 	if m.Kind == sdp.Application || len(codecs) == 0 || !m.Active() {
 		return nil
@@ -580,10 +580,8 @@ func (in *ingest) countLost(s *stream) {
 // nacks reports whether any codec of the track negotiated NACK.
 func (t *Track) nacks() bool {
 	for i := range t.codecs {
-		for _, feedback := range t.codecs[i].sdp.Feedback {
-			if feedback == "nack" {
-				return true
-			}
+		if slices.Contains(t.codecs[i].sdp.Feedback, "nack") {
+			return true
 		}
 	}
 	return false

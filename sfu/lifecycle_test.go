@@ -83,7 +83,7 @@ func TestViewerSurvivesThePublishersRestart(t *testing.T) {
 			_, closed := v.session.Closed()
 			require.False(t, closed)
 			// A retransmission of what was sent before the restart still answers from the old log.
-			require.NoError(t, v.pc.WriteRTCP([]rtcp.Packet{&rtcp.TransportLayerNack{MediaSSRC: uint32(first.SSRC), Nacks: []rtcp.NackPair{{PacketID: second.SequenceNumber}}}}))
+			require.NoError(t, v.pc.WriteRTCP([]rtcp.Packet{&rtcp.TransportLayerNack{MediaSSRC: first.SSRC, Nacks: []rtcp.NackPair{{PacketID: second.SequenceNumber}}}}))
 			eventually(t, func() bool { return router.Node().Stats().Retransmitted == 1 })
 		})
 	}

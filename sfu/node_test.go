@@ -170,8 +170,8 @@ func TestLimitsDefaults(t *testing.T) {
 	}, Limits{}.withDefaults())
 	var set Limits // every field set to 7 stays
 	value := reflect.ValueOf(&set).Elem()
-	for i := range value.NumField() {
-		value.Field(i).SetInt(7)
+	for _, field := range value.Fields() {
+		field.SetInt(7)
 	}
 	require.Equal(t, set, set.withDefaults())
 }

@@ -61,7 +61,8 @@ type RawPeer struct {
 var RawCertificate = sync.OnceValue(func() (c struct {
 	Certificate tls.Certificate
 	Fingerprint string
-}) {
+},
+) {
 	certificate, err := newCertificate(nil)
 	if err == nil {
 		c.Fingerprint, err = transport.Fingerprint("sha-256", certificate.Certificate[0])

@@ -1,6 +1,7 @@
 package sfu
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -31,8 +32,8 @@ func TestSegmentIsMonotoneAndPure(t *testing.T) {
 			previous = out
 			ins, outs = append(ins, in), append(outs, out)
 		}
-		for i := len(ins) - 1; i >= 0; i-- {
-			require.Equal(t, outs[i], s.timestamp(ins[i]))
+		for i, in := range slices.Backward(ins) {
+			require.Equal(t, outs[i], s.timestamp(in))
 		}
 	})
 }

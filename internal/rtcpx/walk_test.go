@@ -31,9 +31,11 @@ func (r *recorder) ReportBlock(sender uint32, b rtcpx.ReportBlock) {
 	r.add("block %x ssrc %x fraction %d lost %d highest %d jitter %d lsr %d dlsr %d",
 		sender, b.SSRC, b.FractionLost, b.TotalLost, b.HighestSeq, b.Jitter, b.LastSR, b.Delay)
 }
+
 func (r *recorder) NACK(sender, media uint32, seq uint16) { r.add("nack %x %x %d", sender, media, seq) }
 func (r *recorder) PLI(sender, media uint32)              { r.add("pli %x %x", sender, media) }
 func (r *recorder) FIR(sender, media uint32, seq uint8)   { r.add("fir %x %x %d", sender, media, seq) }
+
 func (r *recorder) REMB(sender uint32, bitrateBps uint64, media rtcpx.SSRCs) {
 	r.add("remb %x %d %d", sender, bitrateBps, media.Len())
 	for i := range media.Len() {

@@ -35,30 +35,36 @@ func TestParse(t *testing.T) {
 	}{
 		{
 			"plain", plain + "0102",
-			rtpx.Header{PayloadType: 96, Marker: true, Seq: 65534, Timestamp: 3000, SSRC: 0xdeadbeef, HeaderLen: 12}, "0102",
+			rtpx.Header{PayloadType: 96, Marker: true, Seq: 65534, Timestamp: 3000, SSRC: 0xdeadbeef, HeaderLen: 12},
+			"0102",
 		},
 		{
 			"empty payload", plain,
-			rtpx.Header{PayloadType: 96, Marker: true, Seq: 65534, Timestamp: 3000, SSRC: 0xdeadbeef, HeaderLen: 12}, "",
+			rtpx.Header{PayloadType: 96, Marker: true, Seq: 65534, Timestamp: 3000, SSRC: 0xdeadbeef, HeaderLen: 12},
+			"",
 		},
 		{
 			"csrcs and padding", "a200 0001 00000002 00000003 0000000a 0000000b aabb 000003",
-			rtpx.Header{Padding: true, CSRCCount: 2, Seq: 1, Timestamp: 2, SSRC: 3, HeaderLen: 20, PaddingLen: 3}, "aabb",
+			rtpx.Header{Padding: true, CSRCCount: 2, Seq: 1, Timestamp: 2, SSRC: 3, HeaderLen: 20, PaddingLen: 3},
+			"aabb",
 		},
 		{
 			"padding alone", "a000 0001 00000002 00000003 00000004",
-			rtpx.Header{Padding: true, Seq: 1, Timestamp: 2, SSRC: 3, HeaderLen: 12, PaddingLen: 4}, "",
+			rtpx.Header{Padding: true, Seq: 1, Timestamp: 2, SSRC: 3, HeaderLen: 12, PaddingLen: 4},
+			"",
 		},
 		{
 			"extension", oneByte + "cc",
 			rtpx.Header{
 				PayloadType: 96, Extension: true, Seq: 1, SSRC: 1, ExtProfile: 0xbede,
 				HeaderLen: 24, ExtOffset: 16, ExtLen: 8,
-			}, "cc",
+			},
+			"cc",
 		},
 		{
 			"empty extension behind a csrc", "9100 0001 00000002 00000003 0000000a 1234 0000 cc",
-			rtpx.Header{Extension: true, CSRCCount: 1, Seq: 1, Timestamp: 2, SSRC: 3, ExtProfile: 0x1234, HeaderLen: 20, ExtOffset: 20}, "cc",
+			rtpx.Header{Extension: true, CSRCCount: 1, Seq: 1, Timestamp: 2, SSRC: 3, ExtProfile: 0x1234, HeaderLen: 20, ExtOffset: 20},
+			"cc",
 		},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -368,7 +368,7 @@ func (p *parser) parseSSRCGroup(s *section, value string) error {
 	for _, field := range fields[1:] {
 		id, err := strconv.ParseUint(field, 10, 32)
 		if err != nil {
-			return nil
+			return nil //nolint:nilerr // a group that cannot be read ties nothing together; the description is still of use
 		}
 		group.IDs = append(group.IDs, uint32(id))
 	}

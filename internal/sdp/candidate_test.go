@@ -12,27 +12,53 @@ func TestParseCandidate(t *testing.T) {
 		value string
 		want  Candidate
 	}{
-		"host": {"1387637174 1 udp 2122260223 192.0.2.1 61764 typ host generation 0 ufrag EsAw network-id 1",
-			Candidate{Foundation: "1387637174", Component: 1, Transport: "udp", Priority: 2122260223,
-				Address: netip.MustParseAddrPort("192.0.2.1:61764"), Host: "192.0.2.1", Port: 61764, Type: "host", Ufrag: "EsAw"}},
-		"reflexive, with prefix": {"a=candidate:1 1 UDP 1677729535 203.0.113.7 54609 typ srflx raddr 10.0.0.5 rport 54609\r\n",
-			Candidate{Foundation: "1", Component: 1, Transport: "udp", Priority: 1677729535,
+		"host": {
+			"1387637174 1 udp 2122260223 192.0.2.1 61764 typ host generation 0 ufrag EsAw network-id 1",
+			Candidate{
+				Foundation: "1387637174", Component: 1, Transport: "udp", Priority: 2122260223,
+				Address: netip.MustParseAddrPort("192.0.2.1:61764"), Host: "192.0.2.1", Port: 61764, Type: "host", Ufrag: "EsAw",
+			},
+		},
+		"reflexive, with prefix": {
+			"a=candidate:1 1 UDP 1677729535 203.0.113.7 54609 typ srflx raddr 10.0.0.5 rport 54609\r\n",
+			Candidate{
+				Foundation: "1", Component: 1, Transport: "udp", Priority: 1677729535,
 				Address: netip.MustParseAddrPort("203.0.113.7:54609"), Host: "203.0.113.7", Port: 54609, Type: "srflx",
-				Related: netip.MustParseAddrPort("10.0.0.5:54609")}},
-		"TCP": {"candidate:3 1 TCP 1010827519 192.168.1.30 39517 typ host tcptype Passive",
-			Candidate{Foundation: "3", Component: 1, Transport: "tcp", Priority: 1010827519,
-				Address: netip.MustParseAddrPort("192.168.1.30:39517"), Host: "192.168.1.30", Port: 39517, Type: "host", TCPType: "passive"}},
-		"mDNS, component 0": {"9 0 udp 2113937151 4f1d2c3b-5a69-4788-97a6-b5c4d3e2f1a0.local 61021 typ host",
-			Candidate{Foundation: "9", Transport: "udp", Priority: 2113937151, Host: "4f1d2c3b-5a69-4788-97a6-b5c4d3e2f1a0.local", Port: 61021, Type: "host"}},
-		"link-local with zone": {"4 1 UDP 1 fe80::1%eth0 9 typ host",
-			Candidate{Foundation: "4", Component: 1, Transport: "udp", Priority: 1,
-				Address: netip.MustParseAddrPort("[fe80::1]:9"), Host: "fe80::1%eth0", Port: 9, Type: "host"}},
-		"mapped IPv4": {"4 1 udp 1 ::ffff:192.0.2.9 9 typ host",
-			Candidate{Foundation: "4", Component: 1, Transport: "udp", Priority: 1,
-				Address: netip.MustParseAddrPort("192.0.2.9:9"), Host: "::ffff:192.0.2.9", Port: 9, Type: "host"}},
-		"a transport that we do not have": {"4 1 ssltcp 1 192.0.2.1 443 TYP relay lonely",
-			Candidate{Foundation: "4", Component: 1, Transport: "ssltcp", Priority: 1,
-				Address: netip.MustParseAddrPort("192.0.2.1:443"), Host: "192.0.2.1", Port: 443, Type: "relay"}},
+				Related: netip.MustParseAddrPort("10.0.0.5:54609"),
+			},
+		},
+		"TCP": {
+			"candidate:3 1 TCP 1010827519 192.168.1.30 39517 typ host tcptype Passive",
+			Candidate{
+				Foundation: "3", Component: 1, Transport: "tcp", Priority: 1010827519,
+				Address: netip.MustParseAddrPort("192.168.1.30:39517"), Host: "192.168.1.30", Port: 39517, Type: "host", TCPType: "passive",
+			},
+		},
+		"mDNS, component 0": {
+			"9 0 udp 2113937151 4f1d2c3b-5a69-4788-97a6-b5c4d3e2f1a0.local 61021 typ host",
+			Candidate{Foundation: "9", Transport: "udp", Priority: 2113937151, Host: "4f1d2c3b-5a69-4788-97a6-b5c4d3e2f1a0.local", Port: 61021, Type: "host"},
+		},
+		"link-local with zone": {
+			"4 1 UDP 1 fe80::1%eth0 9 typ host",
+			Candidate{
+				Foundation: "4", Component: 1, Transport: "udp", Priority: 1,
+				Address: netip.MustParseAddrPort("[fe80::1]:9"), Host: "fe80::1%eth0", Port: 9, Type: "host",
+			},
+		},
+		"mapped IPv4": {
+			"4 1 udp 1 ::ffff:192.0.2.9 9 typ host",
+			Candidate{
+				Foundation: "4", Component: 1, Transport: "udp", Priority: 1,
+				Address: netip.MustParseAddrPort("192.0.2.9:9"), Host: "::ffff:192.0.2.9", Port: 9, Type: "host",
+			},
+		},
+		"a transport that we do not have": {
+			"4 1 ssltcp 1 192.0.2.1 443 TYP relay lonely",
+			Candidate{
+				Foundation: "4", Component: 1, Transport: "ssltcp", Priority: 1,
+				Address: netip.MustParseAddrPort("192.0.2.1:443"), Host: "192.0.2.1", Port: 443, Type: "relay",
+			},
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -48,28 +48,48 @@ func TestAnswerCodecs(t *testing.T) {
 		choose  func(Media) []Codec
 		want    string
 	}{
-		"publish audio, Chromium": {"chromium_publish_simulcast", 0, PublishCodecs,
-			"111 opus [transport-cc]; 63 red; 9 G722; 0 PCMU; 8 PCMA"},
-		"publish video, Safari: each H264 profile": {"safari_publish", 1, PublishCodecs,
+		"publish audio, Chromium": {
+			"chromium_publish_simulcast", 0, PublishCodecs,
+			"111 opus [transport-cc]; 63 red; 9 G722; 0 PCMU; 8 PCMA",
+		},
+		"publish video, Safari: each H264 profile": {
+			"safari_publish", 1, PublishCodecs,
 			"96 H264 [transport-cc, ccm fir, nack, nack pli]; 97 rtx; 98 H264 [nack, nack pli]; 99 rtx; " +
-				"100 H265 [nack, nack pli]; 101 rtx; 127 VP8 [nack pli]; 125 rtx"},
-		"publish video, OBS: REMB without TWCC": {"obs32", 1, PublishCodecs,
-			"96 H264 [nack, nack pli, ccm fir, goog-remb]"},
-		"publish video, GStreamer: no FEC": {"gstreamer_publish", 0, PublishCodecs,
-			"96 H264 [nack, nack pli, ccm fir, transport-cc]; 97 rtx"},
-		"publish video, Firefox: both modes": {"firefox_publish", 1, PublishCodecs,
+				"100 H265 [nack, nack pli]; 101 rtx; 127 VP8 [nack pli]; 125 rtx",
+		},
+		"publish video, OBS: REMB without TWCC": {
+			"obs32", 1, PublishCodecs,
+			"96 H264 [nack, nack pli, ccm fir, goog-remb]",
+		},
+		"publish video, GStreamer: no FEC": {
+			"gstreamer_publish", 0, PublishCodecs,
+			"96 H264 [nack, nack pli, ccm fir, transport-cc]; 97 rtx",
+		},
+		"publish video, Firefox: both modes": {
+			"firefox_publish", 1, PublishCodecs,
 			"120 VP8 [nack, nack pli, ccm fir, transport-cc]; 124 rtx; 121 VP9 [nack, nack pli, ccm fir, transport-cc]; 125 rtx; " +
-				"126 H264 [nack, nack pli, ccm fir, transport-cc]; 127 rtx; 97 H264 [nack, nack pli, ccm fir, transport-cc]; 98 rtx"},
-		"play video": {"eyevinn_play", 0, func(m Media) []Codec { return PlayCodecs(m, false) },
-			"96 VP8 [ccm fir, nack, nack pli]; 97 rtx; 102 H264 [ccm fir, nack, nack pli]; 103 rtx"},
-		"play video with transport-cc": {"eyevinn_play", 0, func(m Media) []Codec { return PlayCodecs(m, true) },
-			"96 VP8 [transport-cc, ccm fir, nack, nack pli]; 97 rtx; 102 H264 [transport-cc, ccm fir, nack, nack pli]; 103 rtx"},
-		"play video with only REMB": {"libdatachannel_play", 0, func(m Media) []Codec { return PlayCodecs(m, true) },
-			"102 H264 [nack, nack pli, goog-remb]"},
-		"play audio": {"eyevinn_play", 1, func(m Media) []Codec { return PlayCodecs(m, false) },
-			"111 opus [nack]; 9 G722"},
-		"play audio with transport-cc": {"eyevinn_play", 1, func(m Media) []Codec { return PlayCodecs(m, true) },
-			"111 opus [transport-cc, nack]; 9 G722"},
+				"126 H264 [nack, nack pli, ccm fir, transport-cc]; 127 rtx; 97 H264 [nack, nack pli, ccm fir, transport-cc]; 98 rtx",
+		},
+		"play video": {
+			"eyevinn_play", 0, func(m Media) []Codec { return PlayCodecs(m, false) },
+			"96 VP8 [ccm fir, nack, nack pli]; 97 rtx; 102 H264 [ccm fir, nack, nack pli]; 103 rtx",
+		},
+		"play video with transport-cc": {
+			"eyevinn_play", 0, func(m Media) []Codec { return PlayCodecs(m, true) },
+			"96 VP8 [transport-cc, ccm fir, nack, nack pli]; 97 rtx; 102 H264 [transport-cc, ccm fir, nack, nack pli]; 103 rtx",
+		},
+		"play video with only REMB": {
+			"libdatachannel_play", 0, func(m Media) []Codec { return PlayCodecs(m, true) },
+			"102 H264 [nack, nack pli, goog-remb]",
+		},
+		"play audio": {
+			"eyevinn_play", 1, func(m Media) []Codec { return PlayCodecs(m, false) },
+			"111 opus [nack]; 9 G722",
+		},
+		"play audio with transport-cc": {
+			"eyevinn_play", 1, func(m Media) []Codec { return PlayCodecs(m, true) },
+			"111 opus [transport-cc, nack]; 9 G722",
+		},
 		"data": {"libdatachannel_play", 2, PublishCodecs, ""},
 	}
 	for name, test := range tests {

@@ -18,9 +18,11 @@ func TestParseClients(t *testing.T) {
 		candidates int
 		simulcast  string
 	}{
-		{"chromium_publish_simulcast", "0 1", "sendonly sendonly",
+		{
+			"chromium_publish_simulcast", "0 1", "sendonly sendonly",
 			"opus red G722 PCMU PCMA CN telephone-event telephone-event|VP8 rtx H264 rtx H264 rtx H264 rtx H264 rtx H264 rtx H264 rtx AV1 rtx VP9 rtx VP9 rtx red rtx ulpfec",
-			SetupActPass, "MpGU", 0, "l m h"},
+			SetupActPass, "MpGU", 0, "l m h",
+		},
 		{"obs30", "0 1", "sendonly sendonly", "opus|H264", SetupActPass, "s4Pf", 2, ""},
 		{"obs32", "0 1", "sendonly sendonly", "opus|H264", SetupActPass, "Kd8w", 0, ""},
 		{"obs32_simulcast1", "0 1", "sendonly sendonly", "opus|H264", SetupActPass, "Kd8w", 0, "0"},
@@ -30,10 +32,14 @@ func TestParseClients(t *testing.T) {
 		{"ffmpeg_seven_digits", "1", "sendonly", "H264", SetupPassive, "6a1f0c9e", 0, ""},
 		{"gstreamer_publish", "video0 audio1", "sendonly sendonly", "H264 rtx red ulpfec rtx|opus", SetupActPass, "Wz0sQ9mZ1pYxT6uK8vR2nB4cE7dF3gHj", 6, ""},
 		{"gstreamer_play", "video0 audio1", "recvonly recvonly", "VP8 VP9 H264 H265 AV1|opus", SetupActPass, "b7Kq2Lx9", 1, ""},
-		{"firefox_publish", "0 1", "sendonly sendonly",
-			"opus G722 PCMU PCMA telephone-event|VP8 rtx VP9 rtx H264 rtx H264 rtx ulpfec red rtx", SetupActPass, "a7c31e0f", 0, ""},
-		{"safari_publish", "0 1", "sendrecv sendrecv",
-			"opus red G722 PCMU PCMA CN telephone-event telephone-event|H264 rtx H264 rtx H265 rtx VP8 rtx", SetupActPass, "yN3c", 1, ""},
+		{
+			"firefox_publish", "0 1", "sendonly sendonly",
+			"opus G722 PCMU PCMA telephone-event|VP8 rtx VP9 rtx H264 rtx H264 rtx ulpfec red rtx", SetupActPass, "a7c31e0f", 0, "",
+		},
+		{
+			"safari_publish", "0 1", "sendrecv sendrecv",
+			"opus red G722 PCMU PCMA CN telephone-event telephone-event|H264 rtx H264 rtx H265 rtx VP8 rtx", SetupActPass, "yN3c", 1, "",
+		},
 		{"eyevinn_play", "0 1", "recvonly recvonly", "VP8 rtx H264 rtx|opus G722", SetupActPass, "pL0k", 3, ""},
 		{"medooze_publish", "0 1", "sendonly sendonly", "opus|VP9 rtx", SetupActPass, "Zx9v", 1, "a b c"},
 		{"libdatachannel_play", "video audio data", "recvonly recvonly sendrecv", "H264|opus|", SetupActPass, "n2Bv", 0, ""},
@@ -89,9 +95,11 @@ func TestParseSection(t *testing.T) {
 	video := d.Media[1]
 	require.Equal(t, Origin{SessionID: 4489045141692799359, Version: 2}, d.Origin)
 	require.Equal(t, []string{"0", "1"}, d.Bundle)
-	require.Equal(t, Codec{PT: 106, Name: H264, ClockRate: 90000,
+	require.Equal(t, Codec{
+		PT: 106, Name: H264, ClockRate: 90000,
 		Fmtp:     "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42401f",
-		Feedback: []string{"nack"}}, video.Codecs[0])
+		Feedback: []string{"nack"},
+	}, video.Codecs[0])
 	apt, ok := video.Codecs[1].APT()
 	require.True(t, ok)
 	require.EqualValues(t, 106, apt)
@@ -146,22 +154,34 @@ func TestParseSloppyCodecs(t *testing.T) {
 			{PT: 8, Name: PCMA, ClockRate: 8000, Channels: 1},
 			{PT: 9, Name: G722, ClockRate: 8000, Channels: 1},
 		}},
-		"upper case, no channels": {"m=audio 9 UDP/TLS/RTP/SAVPF 96", []string{"a=rtpmap:96 OPUS/48000"},
-			[]Codec{{PT: 96, Name: Opus, ClockRate: 48000, Channels: 2}}},
-		"parameters before the name, in two lines": {"m=video 9 UDP/TLS/RTP/SAVPF 96",
+		"upper case, no channels": {
+			"m=audio 9 UDP/TLS/RTP/SAVPF 96",
+			[]string{"a=rtpmap:96 OPUS/48000"},
+			[]Codec{{PT: 96, Name: Opus, ClockRate: 48000, Channels: 2}},
+		},
+		"parameters before the name, in two lines": {
+			"m=video 9 UDP/TLS/RTP/SAVPF 96",
 			[]string{"a=fmtp:96 profile-level-id=42e01f; ", "a=fmtp:96 packetization-mode=1", "a=rtpmap:96 h264/90000"},
-			[]Codec{{PT: 96, Name: H264, ClockRate: 90000, Fmtp: "profile-level-id=42e01f;packetization-mode=1"}}},
-		"feedback for all": {"m=video 9 UDP/TLS/RTP/SAVPF 96 97",
+			[]Codec{{PT: 96, Name: H264, ClockRate: 90000, Fmtp: "profile-level-id=42e01f;packetization-mode=1"}},
+		},
+		"feedback for all": {
+			"m=video 9 UDP/TLS/RTP/SAVPF 96 97",
 			[]string{"a=rtcp-fb:* nack  pli", "a=rtcp-fb:96 nack", "a=rtpmap:96 VP8/90000", "a=rtpmap:97 VP9/90000"},
 			[]Codec{
 				{PT: 96, Name: VP8, ClockRate: 90000, Feedback: []string{"nack", "nack pli"}},
 				{PT: 97, Name: VP9, ClockRate: 90000, Feedback: []string{"nack pli"}},
-			}},
-		"unknown, repeated, out of range and unlisted types": {"m=video 9 UDP/TLS/RTP/SAVPF 96 96 128 97 x",
+			},
+		},
+		"unknown, repeated, out of range and unlisted types": {
+			"m=video 9 UDP/TLS/RTP/SAVPF 96 96 128 97 x",
 			[]string{"a=rtpmap:96 VP8/90000", "a=rtpmap:98 VP9/90000", "a=rtpmap:97 VP9/fast"},
-			[]Codec{{PT: 96, Name: VP8, ClockRate: 90000}}},
-		"static type with another name": {"m=audio 9 UDP/TLS/RTP/SAVPF 9", []string{"a=rtpmap:9 L16/44100/2"},
-			[]Codec{{PT: 9, Name: "L16", ClockRate: 44100, Channels: 2}}},
+			[]Codec{{PT: 96, Name: VP8, ClockRate: 90000}},
+		},
+		"static type with another name": {
+			"m=audio 9 UDP/TLS/RTP/SAVPF 9",
+			[]string{"a=rtpmap:9 L16/44100/2"},
+			[]Codec{{PT: 9, Name: "L16", ClockRate: 44100, Channels: 2}},
+		},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -289,11 +309,15 @@ func TestParseErrors(t *testing.T) {
 		"long ufrag":            {valid + "a=ice-ufrag:" + strings.Repeat("a", 257) + "\n", ErrMalformed, "ice-ufrag of 257"},
 		"ufrag with colon":      {valid + "a=ice-ufrag:ab:cd\n", ErrMalformed, `ice-ufrag with the character ':'`},
 		"short pwd":             {valid + "a=ice-pwd:abcdefghijklmnopqrstu\n", ErrMalformed, "ice-pwd of 21 characters, not 22 to 256"},
-		"weak hash": {strings.Replace(valid, "sha-256", "md5", 1), ErrUnacceptable,
-			`no fingerprint (hash "md5" is not supported)`},
+		"weak hash": {
+			strings.Replace(valid, "sha-256", "md5", 1), ErrUnacceptable,
+			`no fingerprint (hash "md5" is not supported)`,
+		},
 		"short digest": {valid + "a=fingerprint:sha-256 AA:BB\n", ErrMalformed, "sha-256 fingerprint is not 32 hex pairs"},
-		"digest without colons": {valid + "a=fingerprint:sha-256 " + strings.ReplaceAll(testFingerprint.Value, ":", "") + "\n",
-			ErrMalformed, "line 13"},
+		"digest without colons": {
+			valid + "a=fingerprint:sha-256 " + strings.ReplaceAll(testFingerprint.Value, ":", "") + "\n",
+			ErrMalformed, "line 13",
+		},
 		"holdconn": {valid + "a=setup:holdconn\n", ErrUnacceptable, `line 13: setup "holdconn"`},
 	}
 	for name, test := range tests {

@@ -104,7 +104,7 @@ func (f *Fragment) attribute(text string, l Limits) error {
 	case "ice-lite":
 		f.Lite = true
 	case "ice-options":
-		for _, option := range strings.Fields(value) {
+		for option := range strings.FieldsSeq(value) {
 			f.Options = appendNew(f.Options, option, maxListed)
 		}
 	}

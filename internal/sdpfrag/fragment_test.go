@@ -30,22 +30,34 @@ var bodies = []struct {
 	body string
 	want Fragment
 }{
-	{"RFC 9725 example", lines("a=group:BUNDLE 0 1", "m=audio 9 UDP/TLS/RTP/SAVPF 111", "a=mid:0",
-		"a=ice-ufrag:"+ufrag, "a=ice-pwd:"+pwd, "a=candidate:"+host, "a=candidate:"+tcp, "a=end-of-candidates"),
-		Fragment{Ufrag: ufrag, Pwd: pwd, MIDs: []string{"0"}, Candidates: []string{host, tcp}, EndOfCandidates: true}},
-	{"restart with options", lines("a=ice-options:trickle ice2", "a=ice-lite", "a=group:BUNDLE 0 1", "m=audio 9 UDP/TLS/RTP/SAVPF 111", "a=mid:0",
-		"a=ice-ufrag:"+ufrag, "a=ice-pwd:"+pwd),
-		Fragment{Ufrag: ufrag, Pwd: pwd, MIDs: []string{"0"}, Lite: true, Options: []string{"trickle", "ice2"}}},
-	{"simple-whip-client: session level, plain AVP", lines("a=ice-ufrag:"+ufrag, "a=ice-pwd:"+pwd, "m=audio 9 RTP/AVP 0", "a=mid:audio0", "a=candidate:"+host),
-		Fragment{Ufrag: ufrag, Pwd: pwd, MIDs: []string{"audio0"}, Candidates: []string{host}}},
-	{"Eyevinn: repeated per mid, component 0, LF", "a=ice-ufrag:" + ufrag + "\na=ice-pwd:" + pwd +
-		"\nm=audio RTP/AVP 0\na=mid:0\na=candidate:1 0 udp 1 192.0.2.1 1 typ host\nm=audio RTP/AVP 0\na=mid:1\na=candidate:1 0 udp 1 192.0.2.1 1 typ host",
-		Fragment{Ufrag: ufrag, Pwd: pwd, MIDs: []string{"0", "1"}, Candidates: []string{"1 0 udp 1 192.0.2.1 1 typ host"}}},
-	{"credentials in each section", lines("m=audio 9 RTP/AVP 0", "a=mid:a", "a=ice-ufrag:"+ufrag, "a=ice-pwd:"+pwd,
-		"m=video 9 RTP/AVP 0", "a=mid:v", "a=ice-ufrag:"+ufrag, "a=ice-pwd:"+pwd, "a=end-of-candidates"),
-		Fragment{Ufrag: ufrag, Pwd: pwd, MIDs: []string{"a", "v"}, EndOfCandidates: true}},
-	{"candidates alone", lines("m=video 9 UDP/TLS/RTP/SAVPF 96", "a=mid:0", "a=candidate:"+host),
-		Fragment{MIDs: []string{"0"}, Candidates: []string{host}}},
+	{
+		"RFC 9725 example", lines("a=group:BUNDLE 0 1", "m=audio 9 UDP/TLS/RTP/SAVPF 111", "a=mid:0",
+			"a=ice-ufrag:"+ufrag, "a=ice-pwd:"+pwd, "a=candidate:"+host, "a=candidate:"+tcp, "a=end-of-candidates"),
+		Fragment{Ufrag: ufrag, Pwd: pwd, MIDs: []string{"0"}, Candidates: []string{host, tcp}, EndOfCandidates: true},
+	},
+	{
+		"restart with options", lines("a=ice-options:trickle ice2", "a=ice-lite", "a=group:BUNDLE 0 1", "m=audio 9 UDP/TLS/RTP/SAVPF 111", "a=mid:0",
+			"a=ice-ufrag:"+ufrag, "a=ice-pwd:"+pwd),
+		Fragment{Ufrag: ufrag, Pwd: pwd, MIDs: []string{"0"}, Lite: true, Options: []string{"trickle", "ice2"}},
+	},
+	{
+		"simple-whip-client: session level, plain AVP", lines("a=ice-ufrag:"+ufrag, "a=ice-pwd:"+pwd, "m=audio 9 RTP/AVP 0", "a=mid:audio0", "a=candidate:"+host),
+		Fragment{Ufrag: ufrag, Pwd: pwd, MIDs: []string{"audio0"}, Candidates: []string{host}},
+	},
+	{
+		"Eyevinn: repeated per mid, component 0, LF", "a=ice-ufrag:" + ufrag + "\na=ice-pwd:" + pwd +
+			"\nm=audio RTP/AVP 0\na=mid:0\na=candidate:1 0 udp 1 192.0.2.1 1 typ host\nm=audio RTP/AVP 0\na=mid:1\na=candidate:1 0 udp 1 192.0.2.1 1 typ host",
+		Fragment{Ufrag: ufrag, Pwd: pwd, MIDs: []string{"0", "1"}, Candidates: []string{"1 0 udp 1 192.0.2.1 1 typ host"}},
+	},
+	{
+		"credentials in each section", lines("m=audio 9 RTP/AVP 0", "a=mid:a", "a=ice-ufrag:"+ufrag, "a=ice-pwd:"+pwd,
+			"m=video 9 RTP/AVP 0", "a=mid:v", "a=ice-ufrag:"+ufrag, "a=ice-pwd:"+pwd, "a=end-of-candidates"),
+		Fragment{Ufrag: ufrag, Pwd: pwd, MIDs: []string{"a", "v"}, EndOfCandidates: true},
+	},
+	{
+		"candidates alone", lines("m=video 9 UDP/TLS/RTP/SAVPF 96", "a=mid:0", "a=candidate:"+host),
+		Fragment{MIDs: []string{"0"}, Candidates: []string{host}},
+	},
 	{"as scripts get them", "candidate:" + host + "\ncandidate:\n", Fragment{Candidates: []string{host}, EndOfCandidates: true}},
 	{"ufrag alone", lines("a=ice-ufrag:"+ufrag, "a=candidate:"+host), Fragment{Ufrag: ufrag, Candidates: []string{host}}},
 	{"the end alone", "a=end-of-candidates", Fragment{EndOfCandidates: true}},

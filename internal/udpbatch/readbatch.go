@@ -1,6 +1,9 @@
 package udpbatch
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // maxMessageBytes is the most that one received message can carry: the length fields of IP and UDP have 16 bits, and
 // UDP_GRO merges no further than that.
@@ -91,5 +94,5 @@ func (b *ReadBatch) add(data []byte, segmentBytes int, addr netip.AddrPort, mess
 		b.packets = append(b.packets, Packet{data[:segmentBytes:segmentBytes], addr, int32(message)})
 		data = data[segmentBytes:]
 	}
-	b.packets = append(b.packets, Packet{data[:len(data):len(data)], addr, int32(message)})
+	b.packets = append(b.packets, Packet{slices.Clip(data), addr, int32(message)})
 }

@@ -297,6 +297,7 @@ func (p *Port) routeSTUN(data []byte, path Path, now time.Time) Endpoint {
 		p.mu.RLock()
 		defer p.mu.RUnlock()
 		return p.byNumber[endpointNumber(data)]
+	case stunInvalid:
 	}
 	return nil
 }
@@ -321,7 +322,7 @@ type failureLog struct {
 func (f *failureLog) pause(message string, err error) {
 	f.count++
 	if now := time.Now(); now.Sub(f.logged) >= time.Second {
-		f.log.Error(message, "count", f.count, "err", err)
+		f.log.Error("media port failure", "operation", message, "count", f.count, "err", err)
 		f.logged, f.count = now, 0
 	}
 	time.Sleep(failurePause)

@@ -229,12 +229,14 @@ func (d dtlsPacketConn) ReadFrom(p []byte) (int, net.Addr, error) {
 	n, err := d.dtls.Read(p)
 	return n, dtlsAddr{}, err
 }
+
 func (d dtlsPacketConn) WriteTo(p []byte, _ net.Addr) (int, error) { d.write(p); return len(p), nil }
 func (d dtlsPacketConn) Close() error                              { return d.dtls.Close() }
 func (d dtlsPacketConn) LocalAddr() net.Addr                       { return dtlsAddr{} }
 func (d dtlsPacketConn) SetDeadline(t time.Time) error             { return d.dtls.SetReadDeadline(t) }
-func (d dtlsPacketConn) SetReadDeadline(t time.Time) error         { return d.dtls.SetReadDeadline(t) }
-func (d dtlsPacketConn) SetWriteDeadline(time.Time) error          { return nil }
+
+func (d dtlsPacketConn) SetReadDeadline(t time.Time) error { return d.dtls.SetReadDeadline(t) }
+func (d dtlsPacketConn) SetWriteDeadline(time.Time) error  { return nil }
 
 // handshake runs the client's side of DTLS and derives its keys.
 func (c *client) handshake(isClient bool, profiles ...dtls.SRTPProtectionProfile) error {

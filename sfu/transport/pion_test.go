@@ -151,8 +151,9 @@ func (d pionPacketConn) WriteTo(p []byte, _ net.Addr) (int, error) { return d.co
 func (d pionPacketConn) Close() error                              { return d.dtls.Close() }
 func (d pionPacketConn) LocalAddr() net.Addr                       { return dtlsAddr{} }
 func (d pionPacketConn) SetDeadline(t time.Time) error             { return d.dtls.SetReadDeadline(t) }
-func (d pionPacketConn) SetReadDeadline(t time.Time) error         { return d.dtls.SetReadDeadline(t) }
-func (d pionPacketConn) SetWriteDeadline(time.Time) error          { return nil }
+
+func (d pionPacketConn) SetReadDeadline(t time.Time) error { return d.dtls.SetReadDeadline(t) }
+func (d pionPacketConn) SetWriteDeadline(time.Time) error  { return nil }
 
 // TestPionAgents connects pion's ICE agent in every role, over UDP and TCP. It never takes ::1 for a candidate, so IPv6 is for the other client.
 func TestPionAgents(t *testing.T) {
@@ -169,8 +170,11 @@ func TestPionAgents(t *testing.T) {
 		{"candidates", "udp", false, true, nil, func(p *Peer, c *pionClient) { p.Candidates = c.candidates() }},
 		{"we are lite", "udp", true, true, nil, nil},
 		{"client thinks it is controlled", "udp", false, false, nil, func(p *Peer, c *pionClient) { p.Candidates = c.candidates() }},
-		{"client is lite", "udp", false, false, []ice.AgentOption{ice.WithICELite(true)},
-			func(p *Peer, c *pionClient) { p.Lite, p.Candidates = true, c.candidates() }},
+		{
+			"client is lite", "udp", false, false,
+			[]ice.AgentOption{ice.WithICELite(true)},
+			func(p *Peer, c *pionClient) { p.Lite, p.Candidates = true, c.candidates() },
+		},
 		{"nominated by the first check", "udp", false, true, []ice.AgentOption{ice.WithEnableUseCandidateCheckPriority()}, nil},
 		{"TCP", "tcp", false, true, []ice.AgentOption{networks(ice.NetworkTypeTCP4)}, nil},
 		{"TCP, we are lite", "tcp", true, true, []ice.AgentOption{networks(ice.NetworkTypeTCP4)}, nil},

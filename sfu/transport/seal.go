@@ -25,9 +25,10 @@ func newSealer(profile srtp.ProtectionProfile, key, salt []byte) (sealer, error)
 	switch profile {
 	case srtp.ProtectionProfileAeadAes128Gcm, srtp.ProtectionProfileAeadAes256Gcm:
 		return newGCMSealer(key, salt)
+	default:
+		context, err := srtp.CreateContext(key, salt, profile)
+		return &contextSealer{context: context}, err
 	}
-	context, err := srtp.CreateContext(key, salt, profile)
-	return &contextSealer{context: context}, err
 }
 
 // gcmSealer is AES-GCM for SRTP (RFC 7714). It encrypts from the payload's place in the log straight into the send batch, so that a packet's bytes are

@@ -166,6 +166,7 @@ func (s *Session) HandlePacket(data []byte, path mediaport.Path, now time.Time) 
 		if s.flowing.Load() || !s.hold(data, path, now) {
 			s.handleMedia(data, path, now)
 		}
+	case rtpx.Unknown: // the port sorts these out already
 	}
 }
 

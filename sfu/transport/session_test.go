@@ -57,17 +57,25 @@ func TestEnds(t *testing.T) {
 				time.Sleep(time.Millisecond)
 			}
 		}, CauseSilent},
-		{"wrong fingerprint", nil, func(p *Peer) { p.FingerprintAlgorithm, p.Fingerprint = "sha-256", fingerprintOf(t, serverCertificate) },
-			func(c *client, _ *testSession) { c.ping(useCandidate); require.Error(c.t, c.handshake(true)) }, CauseHandshake},
-		{"wrong fingerprint of a DTLS server", nil, func(p *Peer) { p.DTLSClient, p.FingerprintAlgorithm, p.Fingerprint = true, "sha-256", "AB:CD" },
-			func(c *client, _ *testSession) { c.ping(useCandidate); require.Error(c.t, c.handshake(false)) }, CauseHandshake},
-		{"unknown fingerprint algorithm", nil, func(p *Peer) { p.FingerprintAlgorithm, p.Fingerprint = "md2", "AB:CD" },
-			func(c *client, _ *testSession) { c.ping(useCandidate); require.Error(c.t, c.handshake(true)) }, CauseHandshake},
-		{"no SRTP profile in common", func(c *Config) { c.Profiles = []dtls.SRTPProtectionProfile{dtls.SRTP_AEAD_AES_256_GCM} }, nil,
+		{
+			"wrong fingerprint", nil, func(p *Peer) { p.FingerprintAlgorithm, p.Fingerprint = "sha-256", fingerprintOf(t, serverCertificate) },
+			func(c *client, _ *testSession) { c.ping(useCandidate); require.Error(c.t, c.handshake(true)) }, CauseHandshake,
+		},
+		{
+			"wrong fingerprint of a DTLS server", nil, func(p *Peer) { p.DTLSClient, p.FingerprintAlgorithm, p.Fingerprint = true, "sha-256", "AB:CD" },
+			func(c *client, _ *testSession) { c.ping(useCandidate); require.Error(c.t, c.handshake(false)) }, CauseHandshake,
+		},
+		{
+			"unknown fingerprint algorithm", nil, func(p *Peer) { p.FingerprintAlgorithm, p.Fingerprint = "md2", "AB:CD" },
+			func(c *client, _ *testSession) { c.ping(useCandidate); require.Error(c.t, c.handshake(true)) }, CauseHandshake,
+		},
+		{
+			"no SRTP profile in common", func(c *Config) { c.Profiles = []dtls.SRTPProtectionProfile{dtls.SRTP_AEAD_AES_256_GCM} }, nil,
 			func(c *client, _ *testSession) {
 				c.ping(useCandidate)
 				require.Error(c.t, c.handshake(true, dtls.SRTP_AEAD_AES_128_GCM))
-			}, CauseHandshake},
+			}, CauseHandshake,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
