@@ -36,6 +36,7 @@ type Event struct {
 	Router     *Router     // nil when the event is about the node
 	Publisher  *Publisher  // nil when it is about the node or a router
 	Subscriber *Subscriber // nil when it is not about a subscriber
+	Subject    any         // what it is about when that is nothing of this package, as Announce got it
 }
 
 // listeningCapacity is how many events a listener may be late; then the oldest are dropped and counted.
@@ -57,6 +58,11 @@ type Listening struct {
 	events chan Event // capacity listeningCapacity; closed by Close
 	missed atomic.Uint64
 	closed bool // guarded by hub.mu
+}
+
+// Announce makes something that happened around the node an event of it, so that one order and one stream hold all events. router may be empty.
+func (n *Node) Announce(event EventType, router RouterID, subject any) {
+	n.hub.emit(Event{Type: event, RouterID: router, Subject: subject})
 }
 
 // Listen queues the node's events from now on for which match is true; a nil match means all. match must be quick and must not call the node.

@@ -277,7 +277,7 @@ func (f *forwarder) keyframe(l *Layer, now int64) (uint64, bool) {
 	if p == nil {
 		return 0, false
 	}
-	if now-p.Arrival > int64(joinAge) && now-f.waitedFrom < int64(joinWait) {
+	if now-p.born() > int64(joinAge) && now-f.waitedFrom < int64(joinWait) {
 		return 0, false
 	}
 	return position, true
@@ -291,7 +291,7 @@ func (f *forwarder) trySwitch(now int64) {
 	}
 	p := f.target.log.At(position)
 	stopped := !f.layer.active(now)
-	if p == nil || (p.Arrival < f.lastTime && !stopped && now-p.Arrival > int64(maxLag)) {
+	if p == nil || (p.born() < f.lastTime && !stopped && now-p.born() > int64(maxLag)) {
 		return
 	}
 	f.worker.detach(f, f.layer.log)
@@ -336,8 +336,8 @@ func (f *forwarder) open(p *Packet) *segment {
 		next.formats, next.extensions = f.mapFormats(f.layer.track), f.mapExtensions(f.layer.track)
 	}
 	f.clockRate = max(f.layer.track.codecs[p.Header.PayloadType].sdp.ClockRate, 8000)
-	if newest := f.layer.log.At(f.layer.log.Head() - 1); f.catching && newest != nil && newest.Arrival-p.Arrival > int64(catchUpAge) {
-		next.catchUp, next.liveTS = true, newest.Header.Timestamp
+	if newest := f.layer.log.At(f.layer.log.Head() - 1); f.catching && newest != nil && newest.Arrival-p.born() > int64(catchUpAge) {
+		next.catchUp, next.liveTS = true, newest.Header.Timestamp+uint32(newest.Age*int64(f.clockRate)/int64(time.Second))
 	}
 	start := rand.Uint32()
 	if previous != nil {

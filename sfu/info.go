@@ -51,7 +51,7 @@ func (p *Publisher) Info() PublisherInfo {
 	tracks, subscribers, since := p.snapshot()
 	info := PublisherInfo{
 		ID: p.id, RouterID: p.router.id, State: "idle", Subscribers: subscribers, Since: since, Tracks: []TrackInfo{},
-		Origin: Origin{NodeID: p.router.node.id, RouterID: p.router.id, PublisherID: p.id, Hops: []NodeID{}},
+		Origin: p.origin(),
 	}
 	if len(tracks) > 0 {
 		info.State = "live"

@@ -169,7 +169,7 @@ func (in *ingest) declare(m sdp.Media, t *Track) {
 	}
 }
 
-func (in *ingest) newStream(ssrc uint32, l *Layer, rtx bool) *stream {
+func newStream(ssrc uint32, l *Layer, rtx bool) *stream {
 	s := &stream{ssrc: ssrc, layer: l, rtx: rtx, bytesAt: time.Now()}
 	s.slab = slab{size: firstSlabBytes, most: videoSlabBytes}
 	if l.track.Kind == codec.Audio {
@@ -269,19 +269,19 @@ func (in *ingest) resolve(ssrc uint32, plain []byte, h rtpx.Header) *stream {
 	track := in.trackOf(plain, h)
 	if track != nil {
 		if rid, ok := extensionText(plain, h, in.extension.rid); ok && track.layer(rid) != nil {
-			return in.newStream(ssrc, track.layer(rid), false)
+			return newStream(ssrc, track.layer(rid), false)
 		}
 		if rid, ok := extensionText(plain, h, in.extension.repairedRID); ok && track.layer(rid) != nil {
-			return in.newStream(ssrc, track.layer(rid), true)
+			return newStream(ssrc, track.layer(rid), true)
 		}
 	}
 	if d, ok := in.declared[ssrc]; ok {
-		return in.newStream(ssrc, d.layer, d.rtx)
+		return newStream(ssrc, d.layer, d.rtx)
 	}
 	if track == nil || len(track.layers) != 1 {
 		return nil
 	}
-	return in.newStream(ssrc, track.layers[0], track.codecs[h.PayloadType].codec == codec.Unknown)
+	return newStream(ssrc, track.layers[0], track.codecs[h.PayloadType].codec == codec.Unknown)
 }
 
 // trackOf finds a packet's track by its mid, or by its payload type when only one section has it.
@@ -387,8 +387,8 @@ func (in *ingest) baseFor(l *Layer) (base uint64) {
 // beyond is a base for numbers far above all earlier ones, so that they cannot be taken for late packets.
 func beyond(top uint64) uint64 { return (top | 0xffff) + 1 + 1<<17 }
 
-// append adds a plain packet to its layer's log and reports whether the log keeps its bytes. restored says that it came by retransmission, which receiver
-// reports must not count as received in time. Hot path.
+// append adds a plain packet of the client to its layer's log and reports whether the log keeps its bytes. restored says that it came by retransmission, which
+// receiver reports must not count as received in time. Hot path.
 func (in *ingest) append(s *stream, plain []byte, h rtpx.Header, now time.Time, restored bool) bool {
 	known := &s.layer.track.codecs[h.PayloadType]
 	if known.codec == codec.Unknown {
@@ -402,16 +402,21 @@ func (in *ingest) append(s *stream, plain []byte, h rtpx.Header, now time.Time, 
 	if !restored {
 		s.stats.Update(h.Seq, h.Timestamp, uint32(now.UnixNano()/1000*int64(known.sdp.ClockRate)/1e6))
 	}
-	codec.Inspect(known.codec, h.Payload(plain), &s.info)
+	s.append(in.node, known.codec, plain, h, seq, now, 0)
+	return true
+}
+
+// append adds a plain packet, which was age old when it came in, to the stream's log under its extended number. Hot path.
+func (s *stream) append(n *Node, c codec.Codec, plain []byte, h rtpx.Header, seq uint64, now time.Time, age time.Duration) {
+	codec.Inspect(c, h.Payload(plain), &s.info)
 	s.layer.log.Append(Packet{
-		Data: plain, Header: h, Seq: seq, Arrival: now.UnixNano(),
+		Data: plain, Header: h, Seq: seq, Arrival: now.UnixNano(), Age: int64(age),
 		Keyframe: s.info.Keyframe, Spatial: s.info.Spatial, Temporal: s.info.Temporal,
 	})
-	s.layer.observe(known.codec, &s.info, len(plain), now.UnixNano())
+	s.layer.observe(c, &s.info, len(plain), now.UnixNano())
 	s.bytes += uint64(len(plain))
-	in.node.stats.received(s.layer.track.Kind, len(plain))
-	in.node.grown.add(s.layer.log)
-	return true
+	n.stats.received(s.layer.track.Kind, len(plain))
+	n.grown.add(s.layer.log)
 }
 
 // take extends the packet's number and tells duplicates and hopelessly late packets. Hot path.
@@ -609,15 +614,22 @@ func (in *ingest) appendReports(dst []byte, now time.Time) []byte {
 	return rtcpx.AppendReceiverReport(dst, in.ssrc, blocks[:n])
 }
 
+// measure updates the layer's bit rate.
+func (s *stream) measure(now time.Time) {
+	elapsed := now.Sub(s.bytesAt)
+	if elapsed <= 0 {
+		return
+	}
+	s.layer.bitrate.Store(int64(float64(s.bytes-s.bytesOld) * 8 / elapsed.Seconds()))
+	s.bytesOld, s.bytesAt = s.bytes, now
+}
+
 // measure updates the layers' bit rates, and tells listeners when a layer came, went or changed its size.
 func (in *ingest) measure(now time.Time) {
 	for _, s := range in.streams {
-		elapsed := now.Sub(s.bytesAt)
-		if s.rtx || elapsed <= 0 {
-			continue
+		if !s.rtx {
+			s.measure(now)
 		}
-		s.layer.bitrate.Store(int64(float64(s.bytes-s.bytesOld) * 8 / elapsed.Seconds()))
-		s.bytesOld, s.bytesAt = s.bytes, now
 	}
 	changed := false
 	for _, t := range in.tracks {

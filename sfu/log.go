@@ -29,10 +29,15 @@ type Packet struct {
 	Seq uint64
 	// Arrival is when the packet came in, in nanoseconds since the Unix epoch.
 	Arrival int64
+	// Age is how old the packet was when it came in, in nanoseconds: 0 when its client is connected to this node, more when it was kept on another one.
+	Age int64
 	// Keyframe marks packets of a frame that a decoder can start with, as far as the packet itself tells.
 	Keyframe          bool
 	Spatial, Temporal uint8
 }
+
+// born is when the packet reached its first node, in nanoseconds since the Unix epoch.
+func (p *Packet) born() int64 { return p.Arrival - p.Age }
 
 // Payload is the packet's payload without padding. Hot path.
 func (p *Packet) Payload() []byte { return p.Header.Payload(p.Data) }
@@ -53,7 +58,9 @@ type Log struct {
 	frameStart uint64 // position of its first packet
 
 	dirty    atomic.Bool  // waits in Node.dirtyLogs
-	audience atomic.Int32 // forwarders on the log
+	audience atomic.Int32 // forwarders and sinks on the log
+	// watched, unless nil, is called when the audience has become one or none. It must not block.
+	watched func()
 	// readers are told of each append. The slice is replaced, never changed.
 	readers atomic.Pointer[[]*logReader]
 }
@@ -181,6 +188,28 @@ func (l *Log) BySeq(seq uint64) *Packet {
 		return nil
 	}
 	return p
+}
+
+// watch and unwatch count the audience.
+func (l *Log) watch() {
+	if l.audience.Add(1) == 1 && l.watched != nil {
+		l.watched()
+	}
+}
+
+func (l *Log) unwatch() {
+	if l.audience.Add(-1) == 0 && l.watched != nil {
+		l.watched()
+	}
+}
+
+// misses reports whether the log has no packet with the number and would keep it: it is none from before all that it holds. It is for the writer. Hot path.
+func (l *Log) misses(seq uint64) bool {
+	oldest := l.At(l.tail.Load())
+	if oldest == nil {
+		return true
+	}
+	return l.BySeq(seq) == nil && seq+logMinPackets > oldest.Seq
 }
 
 // ended reports whether the newest packet ends its frame. Hot path.

@@ -114,6 +114,9 @@ func (n *Node) close() error {
 	for _, s := range sessions {
 		<-s.Done()
 	}
+	for _, r := range n.Routers() {
+		r.closeFeeds(CloseNode)
+	}
 	n.feedback.close()
 	err := n.port.Close()
 	n.grown.close()
@@ -201,6 +204,7 @@ func (n *Node) PutRouter(id RouterID, config RouterConfig) (r *Router, created b
 	}
 	r = &Router{
 		id: id, node: n, config: config, createdAt: time.Now(), publishers: map[PublisherID]*Publisher{}, subscribers: map[SubscriberID]*Subscriber{},
+		feeds: map[*Feed]struct{}{},
 	}
 	n.routers[id] = r
 	n.hub.emit(Event{Type: EventRouterCreated, RouterID: id, Router: r})
@@ -325,12 +329,16 @@ const workerSlack = 16
 func (n *Node) assignWorker(p *Publisher) *worker {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	idlest := slices.MinFunc(n.workers, func(a, b *worker) int { return cmp.Compare(a.assigned, b.assigned) })
+	idlest := n.idlestLocked()
 	if p.worker == nil || p.worker.assigned > idlest.assigned+workerSlack {
 		p.worker = idlest
 	}
 	p.worker.assigned++
 	return p.worker
+}
+
+func (n *Node) idlestLocked() *worker {
+	return slices.MinFunc(n.workers, func(a, b *worker) int { return cmp.Compare(a.assigned, b.assigned) })
 }
 
 // unassignWorker books a subscriber that left.

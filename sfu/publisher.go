@@ -27,13 +27,16 @@ type Publisher struct {
 
 	// mu guards the fields below.
 	mu          sync.Mutex
-	session     *Session // the feeding session; nil while idle
-	tracks      []*Track // of session, once it is connected
+	feeder      feeder   // nil while idle
+	tracks      []*Track // of feeder, once it is connected
 	liveSince   time.Time
 	subscribers map[SubscriberID]*Subscriber
 	held        int // sessions, of either role, that keep the publisher in its router
-	feeding     int // sessions that publish under the name
+	feeding     int // sessions and feeds that publish under the name
 }
+
+// feeder is what a publisher's packets come from: a client's Session or a Feed.
+type feeder interface{ Close(reason CloseReason) }
 
 // Track is one audio or video medium of a publisher. It is made when a session starts and lives as long.
 type Track struct {
@@ -62,7 +65,7 @@ type Layer struct {
 	log    *Log
 	source keyframeRequester
 
-	shown layerShape // what listeners were told last; the ingest's alone
+	shown layerShape // what listeners were told last; the writer's alone
 
 	// Atomic only.
 	ssrc          atomic.Uint32
@@ -167,28 +170,29 @@ func (p *Publisher) SubscriberCount() int {
 // Close ends the session that feeds the publisher, if any. Viewers stay.
 func (p *Publisher) Close(reason CloseReason) {
 	p.mu.Lock()
-	session := p.session
+	feeder := p.feeder
 	p.mu.Unlock()
-	if session != nil {
-		session.Close(reason)
+	if feeder != nil {
+		feeder.Close(reason)
 	}
 }
 
-// claim makes session the one that feeds the publisher and returns the one that it replaces.
-func (p *Publisher) claim(session *Session, policy ConflictPolicy) (old *Session, err error) {
+// claim makes next what feeds the publisher and returns what it replaces, nil when the publisher was idle. What is fed from elsewhere is never replaced: its
+// origin would only feed it again.
+func (p *Publisher) claim(next feeder, policy ConflictPolicy) (old feeder, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.session != nil && policy == ConflictReject {
+	if _, elsewhere := p.feeder.(*Feed); elsewhere || p.feeder != nil && policy == ConflictReject {
 		return nil, ErrPublisherLive
 	}
-	old, p.session = p.session, session
+	old, p.feeder = p.feeder, next
 	return old, nil
 }
 
-// goLive gives the connected session's tracks to the viewers.
-func (p *Publisher) goLive(session *Session, tracks []*Track) {
+// goLive gives the connected feeder's tracks to the viewers.
+func (p *Publisher) goLive(feeder feeder, tracks []*Track) {
 	p.mu.Lock()
-	if p.session != session {
+	if p.feeder != feeder {
 		p.mu.Unlock()
 		return
 	}
@@ -200,12 +204,12 @@ func (p *Publisher) goLive(session *Session, tracks []*Track) {
 	p.router.emit(EventPublisherLive, p, nil)
 }
 
-// release takes the session away again.
-func (p *Publisher) release(session *Session) {
+// release takes the feeder away again.
+func (p *Publisher) release(feeder feeder) {
 	p.mu.Lock()
-	wasLive := p.session == session && len(p.tracks) > 0
-	if p.session == session {
-		p.session, p.tracks, p.liveSince = nil, nil, time.Time{}
+	wasLive := p.feeder == feeder && len(p.tracks) > 0
+	if p.feeder == feeder {
+		p.feeder, p.tracks, p.liveSince = nil, nil, time.Time{}
 		for _, s := range p.subscribers {
 			s.bind(nil)
 		}

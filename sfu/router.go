@@ -3,6 +3,7 @@ package sfu
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"sync"
@@ -22,6 +23,7 @@ type Router struct {
 	config      RouterConfig // replaced as a whole; what it points to is never changed
 	publishers  map[PublisherID]*Publisher
 	subscribers map[SubscriberID]*Subscriber
+	feeds       map[*Feed]struct{}
 	viewers     int // sessions that subscribe, those included that have not joined yet
 	deleted     bool
 }
@@ -221,13 +223,13 @@ func (r *Router) newSession(role Role, id PublisherID, ip netip.Addr, agent stri
 		id: newSessionID(), role: role, router: r, publisherID: id, clientIP: ip.Unmap(), createdAt: time.Now(), done: make(chan struct{}), making: true,
 	}
 	s.log = r.node.log.With("router_id", r.id, "publisher_id", id, "role", role.String())
-	publisher, err := r.admit(s)
+	publisher, err := r.admit(role, id)
 	if err != nil {
 		return nil, err
 	}
 	s.publisher = publisher
 	if err := r.node.addSession(s); err != nil {
-		r.drop(s)
+		r.drop(publisher, role)
 		return nil, err
 	}
 	if r.isDeleted() { // since admit; whoever deletes it may not have seen the session
@@ -237,30 +239,30 @@ func (r *Router) newSession(role Role, id PublisherID, ip netip.Addr, agent stri
 	return s, nil
 }
 
-// admit finds or makes the publisher that a session is for, within the router's limits.
-func (r *Router) admit(s *Session) (*Publisher, error) {
+// admit finds or makes the publisher that a session or a feed is for, within the router's limits.
+func (r *Router) admit(role Role, id PublisherID) (*Publisher, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.deleted {
 		return nil, ErrRouterNotFound
 	}
 	limits := r.node.limits
-	if s.role == RoleSubscribe && r.viewers >= orDefault(r.config.MaxSubscribers, limits.MaxSubscribersPerRouter) {
+	if role == RoleSubscribe && r.viewers >= orDefault(r.config.MaxSubscribers, limits.MaxSubscribersPerRouter) {
 		r.node.stats.reject(rejectSubscribers)
 		return nil, fmt.Errorf("subscribers of router: %w", ErrCapacity)
 	}
-	p := r.publishers[s.publisherID]
-	if s.role == RolePublish && (p == nil || !p.fed()) && r.fedLocked() >= orDefault(r.config.MaxPublishers, limits.MaxPublishersPerRouter) {
+	p := r.publishers[id]
+	if role == RolePublish && (p == nil || !p.fed()) && r.fedLocked() >= orDefault(r.config.MaxPublishers, limits.MaxPublishersPerRouter) {
 		r.node.stats.reject(rejectPublishers)
 		return nil, fmt.Errorf("publishers of router: %w", ErrCapacity)
 	}
 	if p == nil {
-		p = &Publisher{id: s.publisherID, router: r, subscribers: map[SubscriberID]*Subscriber{}}
+		p = &Publisher{id: id, router: r, subscribers: map[SubscriberID]*Subscriber{}}
 		r.publishers[p.id] = p
 	}
 	p.mu.Lock()
 	p.held++
-	if s.role == RolePublish {
+	if role == RolePublish {
 		p.feeding++
 	} else {
 		r.viewers++
@@ -292,13 +294,12 @@ func (r *Router) isDeleted() bool {
 	return r.deleted
 }
 
-// drop lets go of the publisher that a session held; the last one removes it.
-func (r *Router) drop(s *Session) {
-	p := s.publisher
+// drop lets go of a publisher that a session or a feed held; the last one removes it.
+func (r *Router) drop(p *Publisher, role Role) {
 	r.mu.Lock()
 	p.mu.Lock()
 	p.held--
-	if s.role == RolePublish {
+	if role == RolePublish {
 		p.feeding--
 	} else {
 		r.viewers--
@@ -327,11 +328,12 @@ func (r *Router) removeSubscriber(s *Subscriber) {
 	r.emit(EventSubscriberLeft, s.publisher, s)
 }
 
-// close ends every session in the router.
+// close ends every session and feed in the router.
 func (r *Router) close(reason CloseReason) {
 	r.mu.Lock()
 	r.deleted = true
 	r.mu.Unlock()
+	r.closeFeeds(reason)
 	sessions := r.node.sessionsOf(r)
 	for _, s := range sessions {
 		s.Close(reason)
@@ -342,6 +344,15 @@ func (r *Router) close(reason CloseReason) {
 }
 
 // emit tells of an event of a publisher, or of a subscriber when it is not nil.
+func (r *Router) closeFeeds(reason CloseReason) {
+	r.mu.Lock()
+	feeds := slices.Collect(maps.Keys(r.feeds))
+	r.mu.Unlock()
+	for _, f := range feeds {
+		f.Close(reason)
+	}
+}
+
 // emitLayers tells listeners that a publisher's layers look different.
 func (r *Router) emitLayers(p *Publisher) { r.emit(EventPublisherLayers, p, nil) }
 

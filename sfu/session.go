@@ -281,7 +281,7 @@ func (s *Session) finish() {
 		s.publisher.release(s)
 	}
 	s.router.node.removeSession(s)
-	s.router.drop(s)
+	s.router.drop(s.publisher, s.role)
 	reason, _ := s.Closed()
 	s.log.Info("session closed", "reason", reason, "seconds", int(time.Since(s.createdAt).Seconds()))
 	close(s.done)

@@ -49,6 +49,7 @@ type worker struct {
 	payload     [maxDatagram]byte
 	readers     map[*Log]*logReader
 	subscribers []*Subscriber
+	taps        []*Tap
 	spareQueue  []*logReader
 	spareTasks  []func()
 	ticked      time.Time
@@ -64,7 +65,8 @@ type logReader struct {
 	log        *Log
 	worker     *worker
 	forwarders []*forwarder // guarded by worker.running
-	cursors    atomic.Int32 // forwarders
+	sinks      []Sink       // the same
+	cursors    atomic.Int32 // forwarders and sinks
 	queued     bool         // guarded by worker.mu
 }
 
@@ -213,11 +215,17 @@ func (w *worker) round() {
 		for _, f := range r.forwarders {
 			f.advance(r.log, now.UnixNano())
 		}
+		for _, s := range r.sinks {
+			s.Advance(r.log, now.UnixNano())
+		}
 	}
 	if now.Sub(w.ticked) >= tickInterval {
 		w.tick(now)
 	}
 	w.flush()
+	for _, t := range w.taps {
+		t.sender.Flush(now.UnixNano())
+	}
 	w.account()
 	clear(tasks)
 	clear(queue)
@@ -272,15 +280,21 @@ func (w *worker) tick(now time.Time) {
 
 // attach makes f hear of a layer's log.
 func (w *worker) attach(f *forwarder, l *Log) {
+	r := w.reader(l)
+	r.forwarders = append(r.forwarders, f)
+	r.cursors.Add(1)
+	l.watch()
+}
+
+// reader finds or makes the worker's reader of a log.
+func (w *worker) reader(l *Log) *logReader {
 	r := w.readers[l]
 	if r == nil {
 		r = &logReader{log: l, worker: w}
 		w.readers[l] = r
 		l.addReader(r)
 	}
-	r.forwarders = append(r.forwarders, f)
-	r.cursors.Add(1)
-	l.audience.Add(1)
+	return r
 }
 
 func (w *worker) detach(f *forwarder, l *Log) {
@@ -290,12 +304,17 @@ func (w *worker) detach(f *forwarder, l *Log) {
 	}
 	if i := slices.Index(r.forwarders, f); i >= 0 {
 		r.forwarders = slices.Delete(r.forwarders, i, i+1)
-		r.cursors.Add(-1)
-		l.audience.Add(-1)
+		w.left(r)
 	}
-	if len(r.forwarders) == 0 {
-		delete(w.readers, l)
-		l.removeReader(r)
+}
+
+// left notes that a cursor has left a reader; one without cursors is forgotten.
+func (w *worker) left(r *logReader) {
+	r.cursors.Add(-1)
+	r.log.unwatch()
+	if len(r.forwarders) == 0 && len(r.sinks) == 0 {
+		delete(w.readers, r.log)
+		r.log.removeReader(r)
 	}
 }
 

@@ -135,16 +135,3 @@ export async function list(path, signal) {
   } while (cursor && items.length < listLimit);
   return items;
 }
-
-/**
- * Whether the server has something at path. Servers that refuse HEAD are asked with GET.
- * @param {string} path
- */
-export async function exists(path) {
-  for (const method of ['HEAD', 'GET']) {
-    const response = await fetch(url(path), { method }).catch(() => undefined);
-    response?.body?.cancel().catch(() => {});
-    if (response?.status !== 405) return response?.ok ?? false;
-  }
-  return false;
-}

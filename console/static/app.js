@@ -1,6 +1,6 @@
 // Entry point: routes, the frame around the views, and what must happen when the page goes away.
 
-import { credentials, exists, isID, request, token, url } from './api.js';
+import { credentials, isID, request, token, url } from './api.js';
 import { broadcast } from './broadcast.js';
 import { askToken } from './tokendialog.js';
 import { fill, h, icon, setText } from './ui.js';
@@ -87,12 +87,10 @@ async function showNode() {
   setText(line, [`Rheomesh ${node.version ?? ''}`.trim(), node.id && `node ${node.id}`, node.draining && 'draining: takes no new sessions'].filter(Boolean).join(' · '));
 }
 
-/** Shows links only to documents that this server has; asked once. */
-async function showDocuments() {
+/** Links to what else the node serves. */
+function showDocuments() {
   const documents = [['swagger/index.html', 'API reference'], ['metrics', 'Metrics']];
-  const found = await Promise.all(documents.map(([path]) => exists(path)));
-  const links = documents.filter((_, index) => found[index]).map(([path, text]) => h('a', { href: url(path) }, text));
-  fill(/** @type {HTMLElement} */ (document.getElementById('documents')), ...links);
+  fill(/** @type {HTMLElement} */ (document.getElementById('documents')), ...documents.map(([path, text]) => h('a', { href: url(path) }, text)));
 }
 
 function start() {

@@ -16,8 +16,9 @@ const (
 	// prflxPriority is the PRIORITY of our checks: what a peer-reflexive candidate would get (RFC 8445 section 5.1.2: type preference 110).
 	prflxPriority = 110<<24 | 65535<<8 | 255
 
-	// tieBreaker is the smallest there is: in a role conflict the client is told to control (RFC 8445 section 7.3.1.1).
-	tieBreaker = 0
+	// tieBreaker is the smallest that libjuice, the agent inside OBS, takes for one: zero is none to it, and it refuses our checks with 400. In a role conflict
+	// the client is told to control (RFC 8445 section 7.3.1.1).
+	tieBreaker = 1
 
 	stunHeaderBytes = 20   // RFC 8489 section 5
 	stunMaxBytes    = 1280 // longest message that is looked at: RFC 8489 section 6.1 keeps messages within a path MTU
