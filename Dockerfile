@@ -19,7 +19,7 @@ USER 65532:65532
 ENV RHEOMESH_DATA_DIR=/data
 VOLUME /data
 # HTTP: page, WHIP, WHEP, API. Media: UDP, and TCP for clients behind firewalls that block UDP.
-EXPOSE 8080/tcp 10000/udp 10000/tcp
+EXPOSE 8080/tcp 10000/udp 10000/tcp 9443/udp 9443/tcp
 HEALTHCHECK --interval=10s --timeout=4s --start-period=5s CMD ["/rheomesh", "healthcheck"]
 ENTRYPOINT ["/rheomesh"]
 CMD ["serve"]

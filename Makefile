@@ -4,13 +4,17 @@ VERSION ?= devel
 BIN     := bin/rheomesh
 
 .DEFAULT_GOAL := help
-.PHONY: help build test lint fuzz e2e ci image clean
+.PHONY: help build generate test lint fuzz e2e ci image clean
 
 help: ## show this list
-	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-8s %s\n", $$1, $$2 }'
+	@grep -E '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "%-9s %s\n", $$1, $$2 }'
 
 build: ## build the static binary bin/rheomesh
 	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN) ./cmd/rheomesh
+
+generate: ## write docs/ and openapi.yaml from the annotations beside the handlers
+	go tool swag init --quiet --generalInfo openapi.go --dir api,whip,sfu --output docs --outputTypes go,json,yaml --requiredByDefault --generatedTime=false
+	go run ./internal/tools/openapi docs/swagger.json openapi.yaml
 
 test: ## run the Go tests under the race detector
 	go test -race -shuffle=on ./...

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"rheomesh/whip"
 )
@@ -24,50 +26,92 @@ type Key struct {
 
 // Grant permits actions in the routers whose id matches one of the patterns, in which * stands for any characters.
 type Grant struct {
-	Routers []string
-	Actions []string
+	Routers []string `json:"routers"`
+	Actions []string `json:"actions"`
 }
 
-// Authorizer decides who may do what. It is immutable, and safe for concurrent use.
-type Authorizer struct{ keys []Key }
+// Credentials are what a node accepts. Without any, everything is permitted to everyone.
+type Credentials struct {
+	Keys   []Key
+	Tokens *TokenVerifier // nil = no JWTs
+}
 
-// NewAuthorizer returns an Authorizer that knows the keys; without any, everything is permitted to everyone.
-func NewAuthorizer(keys []Key) *Authorizer { return &Authorizer{keys: slices.Clone(keys)} }
+// Close stops what fetches keys for tokens.
+func (c Credentials) Close() {
+	if c.Tokens != nil {
+		c.Tokens.Close()
+	}
+}
+
+// Authorizer decides who may do what. It is safe for concurrent use.
+type Authorizer struct{ accepted atomic.Pointer[Credentials] }
+
+// NewAuthorizer returns an Authorizer that accepts c, which it then owns.
+func NewAuthorizer(c Credentials) *Authorizer {
+	a := &Authorizer{}
+	a.Replace(c)
+	return a
+}
+
+// Replace makes c count from the next request on, and returns what counted before. Sessions that exist go on.
+func (a *Authorizer) Replace(c Credentials) (former Credentials) {
+	if old := a.accepted.Swap(&c); old != nil {
+		former = *old
+	}
+	return former
+}
 
 // Open tells whether no credential is asked for.
-func (a *Authorizer) Open() bool { return len(a.keys) == 0 }
+func (a *Authorizer) Open() bool {
+	c := a.accepted.Load()
+	return len(c.Keys) == 0 && c.Tokens == nil
+}
 
-// Authorize returns nil when r may do action in the router, else an error that wraps whip.ErrUnauthorized or whip.ErrForbidden.
-func (a *Authorizer) Authorize(r *http.Request, action, router string) error {
+// Authorize returns nil when r may do action on a publisher of the router, else an error that wraps whip.ErrUnauthorized
+// or whip.ErrForbidden.
+func (a *Authorizer) Authorize(r *http.Request, action, router, publisher string) error {
 	who, err := a.identify(r)
 	if err != nil {
 		return err
 	}
-	return who.may(action, router)
+	return who.mayPublisher(action, router, publisher)
 }
 
-// principal is who sent a request: the holder of a key, or anybody when key is nil.
-type principal struct{ key *Key }
+// principal is who sent a request.
+type principal struct {
+	anybody    bool   // no credential is asked for
+	name       string // of the key or the token, for errors
+	grants     []Grant
+	publishers []string // patterns; nil = not restricted to publishers
+}
 
-// identify compares the digest of the credential with that of every key, and always with all of them: how long it takes
-// tells nothing about which keys exist.
+// identify finds the holder of the request's credential.
 func (a *Authorizer) identify(r *http.Request) (principal, error) {
 	if a.Open() {
-		return principal{}, nil
+		return principal{anybody: true}, nil
 	}
 	token, err := bearer(r)
 	if err != nil {
 		return principal{}, err
 	}
+	return a.accepted.Load().identify(r.Context(), token)
+}
+
+// identify compares the digest of the credential with that of every key, and always with all of them: how long it takes
+// tells nothing about which keys exist.
+func (c *Credentials) identify(ctx context.Context, token string) (principal, error) {
 	digest := sha256.Sum256([]byte(token))
 	match := -1
-	for i := range a.keys {
-		match = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(digest[:], a.keys[i].Digest[:]), i, match)
+	for i := range c.Keys {
+		match = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(digest[:], c.Keys[i].Digest[:]), i, match)
 	}
-	if match < 0 {
-		return principal{}, &unauthorizedError{hint: `, error="invalid_token"`}
+	if match >= 0 {
+		return principal{name: "key " + c.Keys[match].ID, grants: c.Keys[match].Grants}, nil
 	}
-	return principal{key: &a.keys[match]}, nil
+	if c.Tokens != nil && looksLikeJWT(token) {
+		return c.Tokens.identify(ctx, token)
+	}
+	return principal{}, &unauthorizedError{hint: invalidToken}
 }
 
 // bearer returns the credential of r (RFC 6750 section 2.1; the scheme's case is free, RFC 9110 section 11.1).
@@ -84,37 +128,61 @@ func bearer(r *http.Request) (string, error) {
 	return token, nil
 }
 
+// may asks for action in a router as a whole, which a credential that is restricted to publishers never has.
 func (p principal) may(action, router string) error {
-	if p.key == nil || slices.ContainsFunc(p.key.Grants, func(g Grant) bool { return g.permits(action, router) }) {
+	if p.anybody || p.publishers == nil && p.granted(action, router) {
 		return nil
 	}
-	return fmt.Errorf("%s in router %s with key %s: %w", action, router, p.key.ID, whip.ErrForbidden)
+	return fmt.Errorf("%s in router %s with %s: %w", action, router, p.name, whip.ErrForbidden)
 }
 
-// mayNode asks for the action in every router, which is what the node itself needs.
-func (p principal) mayNode(action string) error {
-	if p.key == nil {
+// mayPublisher asks for action on one publisher of a router.
+func (p principal) mayPublisher(action, router, publisher string) error {
+	if p.anybody || p.granted(action, router) && (p.publishers == nil || matchesAny(p.publishers, publisher)) {
 		return nil
 	}
-	for _, grant := range p.key.Grants {
-		if slices.Contains(grant.Actions, action) && slices.Contains(grant.Routers, "*") {
-			return nil
-		}
-	}
-	return fmt.Errorf("%s in every router with key %s: %w", action, p.key.ID, whip.ErrForbidden)
+	return fmt.Errorf("%s on %s/%s with %s: %w", action, router, publisher, p.name, whip.ErrForbidden)
 }
 
-func (g Grant) permits(action, router string) bool {
-	return slices.Contains(g.Actions, action) && slices.ContainsFunc(g.Routers, func(pattern string) bool {
-		ok, err := path.Match(pattern, router) // ids hold no slash, so * covers all of one
+// mayNode asks for ActionAdmin in every router, which is what the node itself needs.
+func (p principal) mayNode() error {
+	everywhere := func(g Grant) bool { return slices.Contains(g.Actions, ActionAdmin) && slices.Contains(g.Routers, "*") }
+	if p.anybody || p.publishers == nil && slices.ContainsFunc(p.grants, everywhere) {
+		return nil
+	}
+	return fmt.Errorf("%s in every router with %s: %w", ActionAdmin, p.name, whip.ErrForbidden)
+}
+
+func (p principal) granted(action, router string) bool {
+	return slices.ContainsFunc(p.grants, func(g Grant) bool {
+		return slices.Contains(g.Actions, action) && matchesAny(g.Routers, router)
+	})
+}
+
+// matchesAny tells whether an id matches one of the patterns. Ids hold no slash, so * covers all of one.
+func matchesAny(patterns []string, id string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		ok, err := path.Match(pattern, id)
 		return err == nil && ok
 	})
 }
 
-// unauthorizedError is whip.ErrUnauthorized with the challenge that a 401 must carry (RFC 9110 section 11.6.1).
-type unauthorizedError struct{ hint string }
+// invalidToken is the error code of a credential that was presented and is no good (RFC 6750 section 3.1).
+const invalidToken = `, error="invalid_token"`
 
-func (e *unauthorizedError) Error() string { return whip.ErrUnauthorized.Error() }
+// unauthorizedError is whip.ErrUnauthorized with the challenge that a 401 must carry (RFC 9110 section 11.6.1).
+type unauthorizedError struct {
+	hint   string
+	reason string // for the holder of a token; "" = nothing to say
+}
+
+func (e *unauthorizedError) Error() string {
+	if e.reason != "" {
+		return e.reason
+	}
+	return whip.ErrUnauthorized.Error()
+}
+
 func (e *unauthorizedError) Unwrap() error { return whip.ErrUnauthorized }
 
 func (e *unauthorizedError) Header() http.Header {

@@ -36,7 +36,11 @@ func (s *Server) readJSON(c echo.Context, v any) error {
 	if encoding := r.Header.Get(echo.HeaderContentEncoding); encoding != "" && encoding != "identity" {
 		return fmt.Errorf("content encoding %s: %w", encoding, errMediaType)
 	}
-	decoder := json.NewDecoder(http.MaxBytesReader(c.Response(), r.Body, int64(s.cfg.MaxJSONBytes)))
+	limit := int64(s.limits.Load().MaxJSONBytes)
+	if r.ContentLength > limit { // before the client is told to go on
+		return &http.MaxBytesError{Limit: limit}
+	}
+	decoder := json.NewDecoder(http.MaxBytesReader(c.Response(), r.Body, limit))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(v); err != nil {
 		return explainJSON(err)

@@ -4,52 +4,64 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 )
 
-// limitListener closes new connections at once when their address, or everyone together, holds too many: an accepted
+// connectionLimit closes new connections at once when their address, or everyone together, holds too many: an accepted
 // connection that waits costs memory, and one address must not take all of it.
-type limitListener struct {
-	net.Listener
-	perAddress, total int
+type connectionLimit struct {
+	refused atomic.Uint64
 
-	mu   sync.Mutex
-	open map[netip.Prefix]int // guarded by mu; only counts above zero
-	sum  int                  // guarded by mu
+	mu                sync.Mutex           // guards the fields below
+	perAddress, total int                  // the limits
+	open              map[netip.Prefix]int // only counts above zero
+	sum               int
 }
 
-// LimitConnections wraps l so that it holds at most perAddress open connections of one address (IPv6: of one /64, the
-// least that one customer has) and total of all.
-func LimitConnections(l net.Listener, perAddress, total int) net.Listener {
-	return &limitListener{Listener: l, perAddress: perAddress, total: total, open: map[netip.Prefix]int{}}
+// set changes the limits: open connections of one address (IPv6: of one /64, the least that one customer has), and of all.
+func (l *connectionLimit) set(perAddress, total int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.perAddress, l.total = perAddress, total
+}
+
+// limitedListener is a listener whose connections count.
+type limitedListener struct {
+	net.Listener
+	limit *connectionLimit
 }
 
 // Accept returns the next connection that is within the limits.
-func (l *limitListener) Accept() (net.Conn, error) {
+func (l limitedListener) Accept() (net.Conn, error) {
 	for {
 		conn, err := l.Listener.Accept()
 		if err != nil {
 			return nil, err
 		}
 		key := prefixOf(conn.RemoteAddr())
-		if l.take(key) {
-			return &limitedConn{Conn: conn, release: sync.OnceFunc(func() { l.give(key) })}, nil
+		if l.limit.take(key) {
+			return &limitedConn{Conn: conn, release: sync.OnceFunc(func() { l.limit.give(key) })}, nil
 		}
+		l.limit.refused.Add(1)
 		_ = conn.Close()
 	}
 }
 
-func (l *limitListener) take(key netip.Prefix) bool {
+func (l *connectionLimit) take(key netip.Prefix) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.sum >= l.total || l.open[key] >= l.perAddress {
 		return false
+	}
+	if l.open == nil {
+		l.open = map[netip.Prefix]int{}
 	}
 	l.sum++
 	l.open[key]++
 	return true
 }
 
-func (l *limitListener) give(key netip.Prefix) {
+func (l *connectionLimit) give(key netip.Prefix) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.sum--
@@ -63,7 +75,12 @@ func prefixOf(addr net.Addr) netip.Prefix {
 	if err != nil {
 		return netip.Prefix{}
 	}
-	ip := ap.Addr().Unmap().WithZone("")
+	return networkOf(ap.Addr())
+}
+
+// networkOf is the address itself in IPv4, and its /64 in IPv6.
+func networkOf(ip netip.Addr) netip.Prefix {
+	ip = ip.Unmap().WithZone("")
 	bits := 64
 	if ip.Is4() {
 		bits = 32

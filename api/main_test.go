@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"rheomesh/relay"
 	"rheomesh/sfu"
 )
 
@@ -32,8 +34,11 @@ func newTestServer(t *testing.T, change func(*Config)) *Server {
 	t.Cleanup(func() { assert.NoError(t, node.Close()) })
 	_, _, err = node.PutRouter("live", sfu.RouterConfig{})
 	require.NoError(t, err)
+	relays, err := relay.Listen(relay.Config{Media: node, Addr: "127.0.0.1:0"})
+	require.NoError(t, err)
+	t.Cleanup(func() { assert.NoError(t, relays.Close()) })
 	cfg := Config{
-		Node: node, Addr: loopback, Logger: slog.New(slog.DiscardHandler),
+		Node: node, Relay: relays, Addr: loopback, Logger: slog.New(slog.DiscardHandler),
 		Listeners: []Listener{{Name: "http", Network: "tcp", Addr: loopback}},
 	}
 	if change != nil {
@@ -81,4 +86,24 @@ func requireProblem(t *testing.T, recorder *httptest.ResponseRecorder, status in
 	assert.NotEmpty(t, p.Instance)
 	assert.NotEmpty(t, recorder.Header().Get("X-Request-Id"))
 	return p
+}
+
+// try sends what needs no more than a credential to get past authorization. Streams end at once.
+func (s *Server) try(method, pattern, credential string) *httptest.ResponseRecorder {
+	path := strings.NewReplacer("{router}", "live", "{publisher}", "cam", "{subscriber}", "s1", "{session}", "unknown", "{stream}", "unknown",
+		"{webhook}", "w1").Replace(pattern)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	r := httptest.NewRequestWithContext(ctx, method, "http://127.0.0.1:8080"+path, strings.NewReader("{}"))
+	r.RemoteAddr = "127.0.0.1:4711"
+	r.Header.Set("Content-Type", "application/json")
+	if strings.HasPrefix(path, "/wh") && method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/sdp")
+	}
+	if credential != "" {
+		r.Header.Set("Authorization", "Bearer "+credential)
+	}
+	recorder := httptest.NewRecorder()
+	s.Handler().ServeHTTP(recorder, r)
+	return recorder
 }

@@ -35,7 +35,7 @@ func newMediaServer(t *testing.T) mediaServer {
 	var handler *whip.Handler
 	s := newTestServer(t, func(cfg *Config) {
 		var err error
-		handler, err = whip.New(whip.Config{Node: cfg.Node, Authorize: NewAuthorizer(nil).Authorize})
+		handler, err = whip.New(whip.Config{Node: cfg.Node, Authorize: NewAuthorizer(Credentials{}).Authorize})
 		require.NoError(t, err)
 		cfg.Mount = func(e *echo.Echo) { handler.Register(e) }
 	})

@@ -12,6 +12,8 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"rheomesh/api/webhook"
+	"rheomesh/relay"
 	"rheomesh/sfu"
 	"rheomesh/whip"
 )
@@ -24,18 +26,19 @@ type Problem struct {
 	Detail   string       `json:"detail,omitempty"`
 	Instance string       `json:"instance"` // path of the request
 	Errors   []FieldError `json:"errors,omitempty"`
-}
+} // @name Problem
 
 // FieldError says what is wrong with one field of a body.
 type FieldError struct {
 	Field   string `json:"field"`
 	Message string `json:"message"`
-}
+} // @name FieldError
 
 // cause is the last part of a problem's type: the stable name of what went wrong, one for each way to react to it.
 type cause string
 
 const (
+	causeAdmissionUnavailable cause = "admission-unavailable"
 	causeBadRequest           cause = "bad-request"
 	causeBodyTooLarge         cause = "body-too-large"
 	causeCapacity             cause = "capacity"
@@ -50,6 +53,14 @@ const (
 	causePreconditionRequired cause = "precondition-required"
 	causePublisherNotFound    cause = "publisher-not-found"
 	causeRateLimited          cause = "rate-limited"
+	causeLinkNotFound         cause = "link-not-found"
+	causeRelayDenied          cause = "relay-denied"
+	causeRelayLoop            cause = "relay-loop"
+	causeRelayNotFound        cause = "relay-not-found"
+	causeRelayRouterNotFound  cause = "relay-router-not-found"
+	causeRelayTooManyHops     cause = "relay-too-many-hops"
+	causeRelayUnreachable     cause = "relay-unreachable"
+	causeRelayVersion         cause = "relay-version"
 	causeRouterNotFound       cause = "router-not-found"
 	causeSDPInvalid           cause = "sdp-invalid"
 	causeSDPUnacceptable      cause = "sdp-unacceptable"
@@ -64,6 +75,7 @@ var causes = map[cause]struct {
 	status int
 	title  string
 }{
+	causeAdmissionUnavailable: {http.StatusServiceUnavailable, "Nobody could be asked whether to admit"},
 	causeBadRequest:           {http.StatusBadRequest, "The request cannot be understood"},
 	causeBodyTooLarge:         {http.StatusRequestEntityTooLarge, "The body is too large"},
 	causeCapacity:             {http.StatusServiceUnavailable, "A limit of this node is reached"},
@@ -78,6 +90,14 @@ var causes = map[cause]struct {
 	causePreconditionRequired: {http.StatusPreconditionRequired, "The request must be conditional"},
 	causePublisherNotFound:    {http.StatusNotFound, "There is no such publisher"},
 	causeRateLimited:          {http.StatusTooManyRequests, "Too many requests"},
+	causeLinkNotFound:         {http.StatusNotFound, "There is no such link"},
+	causeRelayDenied:          {http.StatusForbidden, "The peer is not permitted, or does not permit this node"},
+	causeRelayLoop:            {http.StatusConflict, "The relay would run in a circle"},
+	causeRelayNotFound:        {http.StatusNotFound, "There is no such relay"},
+	causeRelayRouterNotFound:  {http.StatusNotFound, "The peer has no such router"},
+	causeRelayTooManyHops:     {http.StatusConflict, "The relay would take too many hops"},
+	causeRelayUnreachable:     {http.StatusBadGateway, "The peer cannot be reached"},
+	causeRelayVersion:         {http.StatusBadGateway, "The peer speaks another version"},
 	causeRouterNotFound:       {http.StatusNotFound, "There is no such router"},
 	causeSDPInvalid:           {http.StatusBadRequest, "The SDP cannot be parsed"},
 	causeSDPUnacceptable:      {http.StatusUnprocessableEntity, "The SDP is not acceptable"},
@@ -123,8 +143,33 @@ var outcomes = []struct {
 	{whip.ErrStreamLimit, causeRateLimited, 2 * time.Second},
 	{whip.ErrTooManyRequests, causeRateLimited, 2 * time.Second},
 
+	{errCredentialRate, causeRateLimited, 0}, // they carry their Retry-After
+	{errAddressRate, causeRateLimited, 0},
+	{errFailedAttempts, causeRateLimited, 0},
+	{webhook.ErrNotFound, causeNotFound, 0},
+	{webhook.ErrLimit, causeConflict, 0},
+	{webhook.ErrTarget, causeBadRequest, 0},
+	{webhook.ErrSecret, causeBadRequest, 0},
+	{webhook.ErrRefused, causeForbidden, 0},
+	{webhook.ErrUnavailable, causeAdmissionUnavailable, 5 * time.Second},
+	{relay.ErrRelayNotFound, causeRelayNotFound, 0},
+	{relay.ErrLinkNotFound, causeLinkNotFound, 0},
+	{relay.ErrOrderInvalid, causeBadRequest, 0},
+	{relay.ErrOrderConflict, causeConflict, 0},
+	{relay.ErrUDPBlocked, causeRelayUnreachable, 0},
+	{relay.ErrRemoteRouter, causeRelayRouterNotFound, 0},
+	{relay.ErrLoop, causeRelayLoop, 0},
+	{relay.ErrTooManyHops, causeRelayTooManyHops, 0},
+	{relay.ErrDenied, causeRelayDenied, 0},
+	{relay.ErrVersion, causeRelayVersion, 0},
+	{relay.ErrPeerDraining, causeDraining, 10 * time.Second},
+	{relay.ErrPublisherTaken, causeConflict, 0},
+	{relay.ErrCapacity, causeCapacity, 10 * time.Second},
+	{relay.ErrClosed, causeDraining, 10 * time.Second},
+	{relay.ErrUnreachable, causeRelayUnreachable, 0},
+	{errRelayExists, causeConflict, 0},
+
 	{errRouterExists, causeConflict, 0},
-	{errRouterFixed, causeConflict, 0},
 	{errRouterChanged, causePreconditionFailed, 0},
 	{errBadRequest, causeBadRequest, 0},
 	{errMediaType, causeUnsupportedMediaType, 0},
@@ -188,6 +233,7 @@ func (s *Server) respond(err error, c echo.Context) {
 		return
 	}
 	p, header := problemOf(err, id)
+	s.rejected.count(err, p.Status)
 	p.Instance = c.Request().URL.EscapedPath()
 	maps.Copy(c.Response().Header(), header)
 	s.logRefusal(c, id, p, err)

@@ -12,11 +12,14 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"rheomesh/api/webhook"
+	"rheomesh/relay"
 	"rheomesh/sfu"
 	"rheomesh/whip"
 )
@@ -47,6 +50,22 @@ func TestProblems(t *testing.T) {
 		{"ErrDraining", sfu.ErrDraining, 503, "draining", "10"},
 		{"ErrClosed", sfu.ErrClosed, 503, "draining", "10"},
 		{"ErrSessionState", sfu.ErrSessionState, 409, "conflict", ""},
+		{"ErrRelayNotFound", relay.ErrRelayNotFound, 404, "relay-not-found", ""},
+		{"ErrLinkNotFound", relay.ErrLinkNotFound, 404, "link-not-found", ""},
+		{"ErrOrderInvalid", relay.ErrOrderInvalid, 400, "bad-request", ""},
+		{"ErrOrderConflict", relay.ErrOrderConflict, 409, "conflict", ""},
+		{"ErrUnreachable", relay.ErrUnreachable, 502, "relay-unreachable", ""},
+		{"ErrUDPBlocked", relay.ErrUDPBlocked, 502, "relay-unreachable", ""},
+		{"ErrRemoteRouter", relay.ErrRemoteRouter, 404, "relay-router-not-found", ""},
+		{"ErrLoop", relay.ErrLoop, 409, "relay-loop", ""},
+		{"ErrTooManyHops", relay.ErrTooManyHops, 409, "relay-too-many-hops", ""},
+		{"ErrDenied", relay.ErrDenied, 403, "relay-denied", ""},
+		{"ErrVersion", relay.ErrVersion, 502, "relay-version", ""},
+		{"ErrPeerDraining", relay.ErrPeerDraining, 503, "draining", "10"},
+		{"ErrPublisherTaken", relay.ErrPublisherTaken, 409, "conflict", ""},
+		{"relay.ErrCapacity", relay.ErrCapacity, 503, "capacity", "10"},
+		{"relay.ErrClosed", relay.ErrClosed, 503, "draining", "10"},
+		{"errRelayExists", errRelayExists, 409, "conflict", ""},
 		{"ErrUnauthorized", whip.ErrUnauthorized, 401, "unauthorized", ""},
 		{"ErrForbidden", whip.ErrForbidden, 403, "forbidden", ""},
 		{"ErrMediaType", whip.ErrMediaType, 415, "unsupported-media-type", ""},
@@ -58,8 +77,16 @@ func TestProblems(t *testing.T) {
 		{"ErrStreamNotFound", whip.ErrStreamNotFound, 404, "session-not-found", ""},
 		{"ErrStreamLimit", whip.ErrStreamLimit, 429, "rate-limited", "2"},
 		{"ErrTooManyRequests", whip.ErrTooManyRequests, 429, "rate-limited", "2"},
+		{"webhook.ErrNotFound", webhook.ErrNotFound, 404, "not-found", ""},
+		{"webhook.ErrLimit", webhook.ErrLimit, 409, "conflict", ""},
+		{"webhook.ErrTarget", webhook.ErrTarget, 400, "bad-request", ""},
+		{"webhook.ErrSecret", webhook.ErrSecret, 400, "bad-request", ""},
+		{"webhook.ErrRefused", webhook.ErrRefused, 403, "forbidden", ""},
+		{"webhook.ErrUnavailable", webhook.ErrUnavailable, 503, "admission-unavailable", "5"},
 		{"errRouterExists", errRouterExists, 409, "conflict", ""},
-		{"errRouterFixed", errRouterFixed, 409, "conflict", ""},
+		{"errCredentialRate", &tooFastError{errCredentialRate, time.Millisecond}, 429, "rate-limited", "1"},
+		{"errAddressRate", &tooFastError{errAddressRate, 1500 * time.Millisecond}, 429, "rate-limited", "2"},
+		{"errFailedAttempts", &tooFastError{errFailedAttempts, 6 * time.Second}, 429, "rate-limited", "6"},
 		{"errRouterChanged", errRouterChanged, 412, "precondition-failed", ""},
 		{"errBadRequest", errBadRequest, 400, "bad-request", ""},
 		{"errMediaType", errMediaType, 415, "unsupported-media-type", ""},

@@ -16,21 +16,21 @@ type publisherView struct {
 	Origin      originView      `json:"origin"`
 	Tracks      []trackView     `json:"tracks"`
 	Subscribers int             `json:"subscribers"`
-}
+} // @name Publisher
 
 type originView struct {
 	NodeID      sfu.NodeID      `json:"node_id"`
 	RouterID    sfu.RouterID    `json:"router_id"`
 	PublisherID sfu.PublisherID `json:"publisher_id"`
 	Hops        []sfu.NodeID    `json:"hops"`
-}
+} // @name Origin
 
 type trackView struct {
 	ID     sfu.TrackID `json:"id"`
 	Kind   string      `json:"kind"`
 	Codec  string      `json:"codec"`
 	Layers []layerView `json:"layers"`
-}
+} // @name Track
 
 type layerView struct {
 	RID            string `json:"rid"`
@@ -43,7 +43,7 @@ type layerView struct {
 	PacketsLost    uint64 `json:"packets_lost"`
 	SpatialLayers  int    `json:"spatial_layers"`
 	TemporalLayers int    `json:"temporal_layers"`
-}
+} // @name Layer
 
 func viewPublisher(p *sfu.Publisher) publisherView {
 	info := p.Info()
@@ -71,6 +71,23 @@ func viewLayer(l sfu.LayerInfo) layerView {
 	}
 }
 
+// listPublishers shows those that are live or waited for.
+//
+//	@Summary	List the publishers of a router
+//	@ID			listPublishers
+//	@Tags		publishers
+//	@Security	Bearer
+//	@Param		router		path	string	true	"Router id"	minlength(1)	maxlength(64)
+//	@Param		limit	query	integer	false	"Items of a page"	minimum(1)	maximum(1000)	default(100)
+//	@Param		cursor	query	string	false	"next_cursor of the page before"
+//	@Produce	json
+//	@Success	200	{object}	page[publisherView]
+//	@Failure	400	{object}	Problem	"The request cannot be understood"
+//	@Failure	401	{object}	Problem	"A credential is needed"
+//	@Failure	403	{object}	Problem	"The credential does not permit this"
+//	@Failure	404	{object}	Problem	"There is no such resource"
+//	@Failure	429	{object}	Problem	"Too many requests; Retry-After tells when to come again"
+//	@Router		/api/v1/routers/{router}/publishers [get]
 func (s *Server) listPublishers(c echo.Context) error {
 	r, err := s.router(c)
 	if err != nil {
@@ -96,6 +113,22 @@ func (s *Server) publisher(c echo.Context) (*sfu.Publisher, error) {
 	return r.Publisher(sfu.PublisherID(id))
 }
 
+// showPublisher shows one publisher.
+//
+//	@Summary	Show a publisher
+//	@ID			showPublisher
+//	@Tags		publishers
+//	@Security	Bearer
+//	@Param		router		path	string	true	"Router id"	minlength(1)	maxlength(64)
+//	@Param		publisher	path	string	true	"Publisher id"	minlength(1)	maxlength(64)
+//	@Produce	json
+//	@Success	200	{object}	publisherView
+//	@Failure	400	{object}	Problem	"The request cannot be understood"
+//	@Failure	401	{object}	Problem	"A credential is needed"
+//	@Failure	403	{object}	Problem	"The credential does not permit this"
+//	@Failure	404	{object}	Problem	"There is no such resource"
+//	@Failure	429	{object}	Problem	"Too many requests; Retry-After tells when to come again"
+//	@Router		/api/v1/routers/{router}/publishers/{publisher} [get]
 func (s *Server) showPublisher(c echo.Context) error {
 	p, err := s.publisher(c)
 	if err != nil {
@@ -105,6 +138,20 @@ func (s *Server) showPublisher(c echo.Context) error {
 }
 
 // kickPublisher ends the session that feeds the publisher. Viewers stay and wait for the next one.
+//
+//	@Summary	End the session that feeds a publisher
+//	@ID			kickPublisher
+//	@Tags		publishers
+//	@Security	Bearer
+//	@Param		router		path	string	true	"Router id"	minlength(1)	maxlength(64)
+//	@Param		publisher	path	string	true	"Publisher id"	minlength(1)	maxlength(64)
+//	@Success	204	"The session is ended; viewers wait for the next"
+//	@Failure	400	{object}	Problem	"The request cannot be understood"
+//	@Failure	401	{object}	Problem	"A credential is needed"
+//	@Failure	403	{object}	Problem	"The credential does not permit this"
+//	@Failure	404	{object}	Problem	"There is no such resource"
+//	@Failure	429	{object}	Problem	"Too many requests; Retry-After tells when to come again"
+//	@Router		/api/v1/routers/{router}/publishers/{publisher} [delete]
 func (s *Server) kickPublisher(c echo.Context) error {
 	p, err := s.publisher(c)
 	if err != nil {

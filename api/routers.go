@@ -20,7 +20,6 @@ import (
 
 var (
 	errRouterExists  = errors.New("router exists already")
-	errRouterFixed   = errors.New("router exists with other settings, which are fixed when it is created")
 	errRouterChanged = errors.New("the condition of the request does not hold for the router")
 )
 
@@ -33,25 +32,72 @@ type routerView struct {
 	Codecs         []string          `json:"codecs"`          // empty = all
 	Publishers     int               `json:"publishers"`
 	Subscribers    int               `json:"subscribers"`
-}
+} // @name Router
 
 // routerBody is the body of PUT and POST.
 type routerBody struct {
-	ID             *sfu.RouterID     `json:"id"` // in PUT only that of the path
-	Metadata       map[string]string `json:"metadata"`
-	MaxPublishers  int               `json:"max_publishers"`
-	MaxSubscribers int               `json:"max_subscribers"`
-	Codecs         []string          `json:"codecs"`
-}
+	ID             *sfu.RouterID     `json:"id,omitempty"` // in PUT only that of the path
+	Metadata       map[string]string `json:"metadata,omitempty"`
+	MaxPublishers  int               `json:"max_publishers,omitempty"`
+	MaxSubscribers int               `json:"max_subscribers,omitempty"`
+	Codecs         []string          `json:"codecs,omitempty"`
+} // @name RouterSettings
 
 func (b routerBody) config() (sfu.RouterConfig, error) {
-	if b.MaxPublishers < 0 {
-		return sfu.RouterConfig{}, fieldError("max_publishers", "must not be below zero")
+	cfg := sfu.RouterConfig{Metadata: b.Metadata, MaxPublishers: b.MaxPublishers, MaxSubscribers: b.MaxSubscribers, Codecs: b.Codecs}
+	return cfg, checkRouter(cfg)
+}
+
+func checkRouter(cfg sfu.RouterConfig) error {
+	if cfg.MaxPublishers < 0 {
+		return fieldError("max_publishers", "must not be below zero")
 	}
-	if b.MaxSubscribers < 0 {
-		return sfu.RouterConfig{}, fieldError("max_subscribers", "must not be below zero")
+	if cfg.MaxSubscribers < 0 {
+		return fieldError("max_subscribers", "must not be below zero")
 	}
-	return sfu.RouterConfig{Metadata: b.Metadata, MaxPublishers: b.MaxPublishers, MaxSubscribers: b.MaxSubscribers, Codecs: b.Codecs}, nil
+	return nil
+}
+
+// routerPatch is the body of PATCH: what is absent stays as it is. Metadata are merged key by key (RFC 7396).
+type routerPatch struct {
+	Metadata       map[string]*string `json:"metadata,omitempty" extensions:"x-nullable-values"` // null removes a key
+	MaxPublishers  *int               `json:"max_publishers,omitempty"`
+	MaxSubscribers *int               `json:"max_subscribers,omitempty"`
+	Codecs         *[]string          `json:"codecs,omitempty"`
+} // @name RouterChanges
+
+// apply returns cfg with the changes, and leaves cfg itself. All metadata together have at most maxBytes: merging must
+// not build up what one body could not hold.
+func (p routerPatch) apply(cfg sfu.RouterConfig, maxBytes int) (sfu.RouterConfig, error) {
+	if p.MaxPublishers != nil {
+		cfg.MaxPublishers = *p.MaxPublishers
+	}
+	if p.MaxSubscribers != nil {
+		cfg.MaxSubscribers = *p.MaxSubscribers
+	}
+	if p.Codecs != nil {
+		cfg.Codecs = *p.Codecs
+	}
+	if err := checkRouter(cfg); err != nil || p.Metadata == nil {
+		return cfg, err
+	}
+	merged, size := map[string]string{}, 0
+	maps.Copy(merged, cfg.Metadata)
+	for key, value := range p.Metadata {
+		if value == nil {
+			delete(merged, key)
+		} else {
+			merged[key] = *value
+		}
+	}
+	for key, value := range merged {
+		size += len(key) + len(value)
+	}
+	if size > maxBytes {
+		return cfg, fieldError("metadata", "would have %d bytes, more than %d", size, maxBytes)
+	}
+	cfg.Metadata = merged
+	return cfg, nil
 }
 
 func viewRouter(r *sfu.Router) routerView {
@@ -105,8 +151,26 @@ func (s *Server) router(c echo.Context) (*sfu.Router, error) {
 	return s.cfg.Node.Router(id)
 }
 
+// listRouters shows those that the sender may administer.
+//
+//	@Summary	List routers
+//	@ID			listRouters
+//	@Tags		routers
+//	@Security	Bearer
+//	@Param		limit	query	integer	false	"Items of a page"	minimum(1)	maximum(1000)	default(100)
+//	@Param		cursor	query	string	false	"next_cursor of the page before"
+//	@Produce	json
+//	@Success	200	{object}	page[routerView]
+//	@Failure	400	{object}	Problem	"The request cannot be understood"
+//	@Failure	401	{object}	Problem	"A credential is needed"
+//	@Failure	403	{object}	Problem	"The credential does not permit this"
+//	@Failure	429	{object}	Problem	"Too many requests; Retry-After tells when to come again"
+//	@Router		/api/v1/routers [get]
 func (s *Server) listRouters(c echo.Context) error {
 	who := principalOf(c)
+	if err := who.mayAnywhere(ActionAdmin); err != nil {
+		return err
+	}
 	visible := slices.DeleteFunc(s.cfg.Node.Routers(), func(r *sfu.Router) bool {
 		return who.may(ActionAdmin, string(r.ID())) != nil
 	})
@@ -117,6 +181,27 @@ func (s *Server) listRouters(c echo.Context) error {
 	return c.JSON(http.StatusOK, p)
 }
 
+// createRouter creates a router, under an id of its own unless the body has one.
+//
+//	@Summary	Create a router
+//	@ID			createRouter
+//	@Tags		routers
+//	@Security	Bearer
+//	@Accept		json
+//	@Produce	json
+//	@Param		router	body	routerBody	true	"Settings; id is drawn if absent"
+//	@Success	201	{object}	routerView
+//	@Header		201	{string}	Location	"Path of the router"
+//	@Header		201	{string}	ETag	"Entity tag of the settings"
+//	@Failure	400	{object}	Problem	"The request cannot be understood"
+//	@Failure	401	{object}	Problem	"A credential is needed"
+//	@Failure	403	{object}	Problem	"The credential does not permit this"
+//	@Failure	409	{object}	Problem	"It conflicts with what is there"
+//	@Failure	413	{object}	Problem	"The body is too large"
+//	@Failure	415	{object}	Problem	"The body has the wrong type"
+//	@Failure	429	{object}	Problem	"Too many requests; Retry-After tells when to come again"
+//	@Failure	503	{object}	Problem	"A limit of the node is reached, or it is draining; Retry-After tells when to come again"
+//	@Router		/api/v1/routers [post]
 func (s *Server) createRouter(c echo.Context) error {
 	var body routerBody
 	if err := s.readJSON(c, &body); err != nil {
@@ -153,6 +238,22 @@ func (s *Server) addRouter(id sfu.RouterID, cfg sfu.RouterConfig) (*sfu.Router, 
 	return r, err
 }
 
+// showRouter shows one router.
+//
+//	@Summary	Show a router
+//	@ID			showRouter
+//	@Tags		routers
+//	@Security	Bearer
+//	@Param		router		path	string	true	"Router id"	minlength(1)	maxlength(64)
+//	@Produce	json
+//	@Success	200	{object}	routerView
+//	@Header		200	{string}	ETag	"Entity tag of the settings"
+//	@Failure	400	{object}	Problem	"The request cannot be understood"
+//	@Failure	401	{object}	Problem	"A credential is needed"
+//	@Failure	403	{object}	Problem	"The credential does not permit this"
+//	@Failure	404	{object}	Problem	"There is no such resource"
+//	@Failure	429	{object}	Problem	"Too many requests; Retry-After tells when to come again"
+//	@Router		/api/v1/routers/{router} [get]
 func (s *Server) showRouter(c echo.Context) error {
 	r, err := s.router(c)
 	if err != nil {
@@ -161,14 +262,39 @@ func (s *Server) showRouter(c echo.Context) error {
 	return s.writeRouter(c, http.StatusOK, r)
 }
 
-// putRouter creates the router, or finds that it is there as the body wants it. No body asks for the defaults.
+// putRouter creates the router, or gives the one that exists the settings of the body. Without a body it leaves them.
+//
+//	@Summary	Create a router, or replace its settings
+//	@ID			putRouter
+//	@Tags		routers
+//	@Security	Bearer
+//	@Param		router		path	string	true	"Router id"	minlength(1)	maxlength(64)
+//	@Param		If-Match	header	string	false	"Entity tag that the router must have"
+//	@Param		If-None-Match	header	string	false	"* = only if it does not exist"
+//	@Accept		json
+//	@Produce	json
+//	@Param		settings	body	routerBody	false	"Settings; what is absent is the default. No body leaves the settings of a router that exists"
+//	@Success	200	{object}	routerView	"It existed"
+//	@Success	201	{object}	routerView	"It was created"
+//	@Header		200,201	{string}	ETag	"Entity tag of the settings"
+//	@Header		201	{string}	Location	"Path of the router"
+//	@Failure	400	{object}	Problem	"The request cannot be understood"
+//	@Failure	401	{object}	Problem	"A credential is needed"
+//	@Failure	403	{object}	Problem	"The credential does not permit this"
+//	@Failure	412	{object}	Problem	"The condition does not hold"
+//	@Failure	413	{object}	Problem	"The body is too large"
+//	@Failure	415	{object}	Problem	"The body has the wrong type"
+//	@Failure	429	{object}	Problem	"Too many requests; Retry-After tells when to come again"
+//	@Failure	503	{object}	Problem	"A limit of the node is reached, or it is draining; Retry-After tells when to come again"
+//	@Router		/api/v1/routers/{router} [put]
 func (s *Server) putRouter(c echo.Context) error {
 	id, err := routerID(c)
 	if err != nil {
 		return err
 	}
 	var body routerBody
-	if c.Request().ContentLength != 0 {
+	empty := c.Request().ContentLength == 0
+	if !empty {
 		if err := s.readJSON(c, &body); err != nil {
 			return err
 		}
@@ -189,22 +315,84 @@ func (s *Server) putRouter(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if !sameSettings(r.Config(), cfg) {
-		return fmt.Errorf("put router %s: %w", id, errRouterFixed)
-	}
 	if created {
 		c.Response().Header().Set(echo.HeaderLocation, "/api/v1/routers/"+string(id))
 		return s.writeRouter(c, http.StatusCreated, r)
 	}
+	if !empty {
+		if err := r.Update(cfg); err != nil {
+			return err
+		}
+	}
 	return s.writeRouter(c, http.StatusOK, r)
 }
 
-func sameSettings(a, b sfu.RouterConfig) bool {
-	return a.MaxPublishers == b.MaxPublishers && a.MaxSubscribers == b.MaxSubscribers &&
-		maps.Equal(a.Metadata, b.Metadata) && slices.Equal(a.Codecs, b.Codecs)
+// patchRouter changes what the body names and leaves the rest.
+//
+//	@Summary	Change some settings of a router
+//	@ID			patchRouter
+//	@Tags		routers
+//	@Security	Bearer
+//	@Param		router		path	string	true	"Router id"	minlength(1)	maxlength(64)
+//	@Param		If-Match	header	string	false	"Entity tag that the router must have"
+//	@Accept		json
+//	@Produce	json
+//	@Param		changes	body	routerPatch	true	"What is absent stays. Metadata are merged; null removes a key"
+//	@Success	200	{object}	routerView
+//	@Header		200	{string}	ETag	"Entity tag of the settings"
+//	@Failure	400	{object}	Problem	"The request cannot be understood"
+//	@Failure	401	{object}	Problem	"A credential is needed"
+//	@Failure	403	{object}	Problem	"The credential does not permit this"
+//	@Failure	404	{object}	Problem	"There is no such resource"
+//	@Failure	412	{object}	Problem	"The condition does not hold"
+//	@Failure	413	{object}	Problem	"The body is too large"
+//	@Failure	415	{object}	Problem	"The body has the wrong type"
+//	@Failure	429	{object}	Problem	"Too many requests; Retry-After tells when to come again"
+//	@Router		/api/v1/routers/{router} [patch]
+func (s *Server) patchRouter(c echo.Context) error {
+	id, err := routerID(c)
+	if err != nil {
+		return err
+	}
+	var body routerPatch
+	if err := s.readJSON(c, &body); err != nil {
+		return err
+	}
+	s.routersMu.Lock()
+	defer s.routersMu.Unlock()
+	r, err := s.cfg.Node.Router(id)
+	if err != nil {
+		return err
+	}
+	if err := s.preconditions(c.Request(), id); err != nil {
+		return err
+	}
+	cfg, err := body.apply(r.Config(), s.limits.Load().MaxJSONBytes)
+	if err != nil {
+		return err
+	}
+	if err := r.Update(cfg); err != nil {
+		return err
+	}
+	return s.writeRouter(c, http.StatusOK, r)
 }
 
 // deleteRouter ends everything in the router.
+//
+//	@Summary	Delete a router and end everything in it
+//	@ID			deleteRouter
+//	@Tags		routers
+//	@Security	Bearer
+//	@Param		router		path	string	true	"Router id"	minlength(1)	maxlength(64)
+//	@Param		If-Match	header	string	false	"Entity tag that the router must have"
+//	@Success	204	"It is gone"
+//	@Failure	400	{object}	Problem	"The request cannot be understood"
+//	@Failure	401	{object}	Problem	"A credential is needed"
+//	@Failure	403	{object}	Problem	"The credential does not permit this"
+//	@Failure	404	{object}	Problem	"There is no such resource"
+//	@Failure	412	{object}	Problem	"The condition does not hold"
+//	@Failure	429	{object}	Problem	"Too many requests; Retry-After tells when to come again"
+//	@Router		/api/v1/routers/{router} [delete]
 func (s *Server) deleteRouter(c echo.Context) error {
 	id, err := routerID(c)
 	if err != nil {

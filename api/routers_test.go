@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -138,7 +139,7 @@ func TestMethodsOfRouter(t *testing.T) {
 	requireProblem(t, refused, 405, "method-not-allowed")
 	options := s.do(request{method: "OPTIONS", path: routersPath + "/live"})
 	assert.Equal(t, 204, options.Code)
-	for _, method := range []string{"GET", "HEAD", "PUT", "DELETE", "OPTIONS"} {
+	for _, method := range []string{"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"} {
 		assert.Contains(t, refused.Header().Get("Allow"), method)
 		assert.Contains(t, options.Header().Get("Allow"), method)
 	}
@@ -180,10 +181,76 @@ func TestRouterPreconditions(t *testing.T) {
 	assert.Equal(t, 204, s.do(request{"DELETE", path, "", []string{"If-Match", now}}).Code)
 }
 
-func TestRouterSettingsAreFixed(t *testing.T) {
+func TestPutChangesSettings(t *testing.T) {
 	s := newTestServer(t, nil)
-	requireProblem(t, s.do(request{method: "PUT", path: routersPath + "/live", body: `{"max_publishers":2}`}), 409, "conflict")
-	assert.Equal(t, 200, s.do(request{method: "PUT", path: routersPath + "/live", body: `{"metadata":{},"codecs":[]}`}).Code)
+	path := routersPath + "/live"
+	former := s.do(request{method: "GET", path: path})
+	changed := s.do(request{method: "PUT", path: path, body: `{"max_publishers":2,"metadata":{"a":"1"}}`})
+	require.Equal(t, 200, changed.Code, changed.Body)
+	assert.NotEqual(t, former.Header().Get("ETag"), changed.Header().Get("ETag"))
+	assert.Equal(t, 2, decodeRouter(t, changed.Body.Bytes()).MaxPublishers)
+
+	same := s.do(request{method: "PUT", path: path})
+	assert.Equal(t, 200, same.Code)
+	assert.JSONEq(t, changed.Body.String(), same.Body.String(), "no body leaves the settings")
+	emptied := s.do(request{method: "PUT", path: path, body: `{}`})
+	assert.JSONEq(t, former.Body.String(), emptied.Body.String(), "an empty object is the defaults")
+
+	stale := request{"PUT", path, `{"max_publishers":3}`, []string{"If-Match", changed.Header().Get("ETag")}}
+	requireProblem(t, s.do(stale), 412, "precondition-failed")
+}
+
+func TestPatchRouter(t *testing.T) {
+	s := newTestServer(t, nil)
+	path := routersPath + "/live"
+	require.Equal(t, 200, s.do(request{method: "PUT", path: path, body: `{"max_publishers":2,"codecs":["VP8"],"metadata":{"a":"1","b":"2"}}`}).Code)
+	for _, row := range []struct{ name, body, want string }{
+		{"nothing", `{}`, `{"max_publishers":2,"max_subscribers":0,"codecs":["VP8"],"metadata":{"a":"1","b":"2"}}`},
+		{"one", `{"max_subscribers":9}`, `{"max_publishers":2,"max_subscribers":9,"codecs":["VP8"],"metadata":{"a":"1","b":"2"}}`},
+		{"metadata merge", `{"metadata":{"b":null,"c":"3"}}`, `{"max_publishers":2,"max_subscribers":9,"codecs":["VP8"],"metadata":{"a":"1","c":"3"}}`},
+		{"to the default", `{"max_publishers":0,"codecs":[]}`, `{"max_publishers":0,"max_subscribers":9,"codecs":[],"metadata":{"a":"1","c":"3"}}`},
+	} {
+		before := s.do(request{method: "GET", path: path})
+		recorder := s.do(request{"PATCH", path, row.body, []string{"If-Match", before.Header().Get("ETag")}})
+		require.Equal(t, 200, recorder.Code, row.name)
+		var got, want map[string]any
+		require.NoError(t, json.Unmarshal(recorder.Body.Bytes(), &got))
+		require.NoError(t, json.Unmarshal([]byte(row.want), &want))
+		assert.Subset(t, got, want, row.name)
+		assert.Equal(t, row.name == "nothing", before.Header().Get("ETag") == recorder.Header().Get("ETag"), row.name)
+	}
+	for _, row := range []struct {
+		name, path, body string
+		header           []string
+		status           int
+		cause, field     string
+	}{
+		{"unknown field", path, `{"id":"x"}`, nil, 400, "bad-request", "id"},
+		{"negative", path, `{"max_publishers":-1}`, nil, 400, "bad-request", "max_publishers"},
+		{"no body", path, "", []string{"Content-Type", "application/json"}, 400, "bad-request", ""},
+		{"stale", path, `{}`, []string{"If-Match", `"stale"`}, 412, "precondition-failed", ""},
+		{"unknown router", routersPath + "/none", `{}`, nil, 404, "router-not-found", ""},
+		{"condition on an unknown router", routersPath + "/none", `{}`, []string{"If-Match", "*"}, 404, "router-not-found", ""},
+	} {
+		p := requireProblem(t, s.do(request{"PATCH", row.path, row.body, row.header}), row.status, row.cause)
+		if row.field != "" {
+			require.Len(t, p.Errors, 1, row.name)
+			assert.Equal(t, row.field, p.Errors[0].Field)
+		}
+	}
+}
+
+// TestPatchedMetadataAreBounded merges until a body could not hold the sum any more.
+func TestPatchedMetadataAreBounded(t *testing.T) {
+	s := newTestServer(t, func(cfg *Config) { cfg.Limits.MaxJSONBytes = 1000 })
+	patch := func(key string, size int) *httptest.ResponseRecorder {
+		return s.do(request{method: "PATCH", path: routersPath + "/live", body: `{"metadata":{"` + key + `":"` + strings.Repeat("x", size) + `"}}`})
+	}
+	require.Equal(t, 200, patch("a", 499).Code)
+	require.Equal(t, 200, patch("b", 499).Code, "at the limit")
+	p := requireProblem(t, patch("c", 0), 400, "bad-request")
+	assert.Equal(t, "metadata", p.Errors[0].Field)
+	assert.Equal(t, 200, patch("b", 498).Code, "less is possible")
 }
 
 // TestRouterRace has many writers that want to be the one who creates the router.

@@ -4,8 +4,8 @@
 //
 // A request passes, from outside to inside: the connection limits (listener.go), the http.Server's timeouts, the crash
 // handler and the request id (middleware.go), echo's routing, the observer that logs and answers errors, then for
-// /api/v1 the guard against foreign pages (guard.go) and the check of the credential (authorize.go), and last the
-// handler of its resource, one file each. Handlers return errors and write only what went well.
+// /api/v1 the guard against foreign pages (guard.go), the bounds on how fast a client may be (throttle.go) and the check
+// of the credential (authorize.go), and last the handler of its resource, one file each. Handlers return errors and write only what went well.
 package api
 
 import (
@@ -23,6 +23,8 @@ import (
 	"github.com/labstack/echo/v4"
 	"golang.org/x/time/rate"
 
+	"rheomesh/api/webhook"
+	"rheomesh/relay"
 	"rheomesh/sfu"
 )
 
@@ -42,6 +44,7 @@ const (
 // Config configures a Server. Node and Addr are required.
 type Config struct {
 	Node       *sfu.Node
+	Relay      *relay.Node    // nil = a node without relays, and without their resources
 	Authorizer *Authorizer    // nil = open to everyone
 	Addr       netip.AddrPort // what the server's listener is bound to
 	PublicURL  string         // the URL that users reach the node by, if it is not Addr
@@ -53,13 +56,16 @@ type Config struct {
 	// Mount adds the routes of other packages; it gets the node's echo.
 	Mount func(*echo.Echo)
 
-	MaxJSONBytes int // of a request's JSON body; 0 = 64 KiB
+	Webhooks        *webhook.Set       // the server closes them; nil = none are kept beyond the process
+	Admission       *webhook.Admission // for its metrics; nil = there is none
+	MaxEventStreams int                // 0 = 64
+
+	Limits   Limits
+	Throttle *Throttle // shared with those who mount routes; the server sets its limits; nil = one of its own
 
 	// Crash ends the process after a handler panicked; nil = panic again where nothing recovers.
 	Crash func(value any)
 }
-
-const defaultMaxJSONBytes = 64 << 10
 
 // Server serves HTTP for one node. It is safe for concurrent use.
 type Server struct {
@@ -71,6 +77,17 @@ type Server struct {
 	refusalLog       *rate.Limiter
 	refusalsUnlogged atomic.Uint64
 
+	limits      atomic.Pointer[Limits] // never nil, without zero fields
+	throttle    *Throttle
+	connections connectionLimit
+	rejected    rejectionCounts
+
+	events   *feed
+	streams  chan struct{} // one token per open event stream; its capacity is their limit
+	webhooks *webhook.Set
+	requests *requestMetrics
+	metrics  http.Handler
+
 	// routersMu makes "compare the entity tag, then write" one step for routers.
 	routersMu sync.Mutex
 }
@@ -78,18 +95,22 @@ type Server struct {
 // New returns a Server. It starts nothing; Serve does.
 func New(cfg Config) *Server {
 	if cfg.Authorizer == nil {
-		cfg.Authorizer = NewAuthorizer(nil)
+		cfg.Authorizer = NewAuthorizer(Credentials{})
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	if cfg.MaxJSONBytes == 0 {
-		cfg.MaxJSONBytes = defaultMaxJSONBytes
+	if cfg.Throttle == nil {
+		cfg.Throttle = &Throttle{}
 	}
 	if cfg.Crash == nil {
 		cfg.Crash = crash
 	}
-	s := &Server{cfg: cfg, log: cfg.Logger, auth: cfg.Authorizer, refusalLog: rate.NewLimiter(refusalsPerSecond, refusalBurst)}
+	s := &Server{
+		cfg: cfg, log: cfg.Logger, auth: cfg.Authorizer, throttle: cfg.Throttle, refusalLog: rate.NewLimiter(refusalsPerSecond, refusalBurst),
+	}
+	s.SetLimits(cfg.Limits)
+	s.observeNode()
 	s.http = &http.Server{
 		Handler:           s.endOnPanic(withRequestID(withDeadlines(s.routes()))),
 		ReadHeaderTimeout: readHeaderTimeout,
@@ -105,8 +126,12 @@ func New(cfg Config) *Server {
 // Handler serves every route, without a listener.
 func (s *Server) Handler() http.Handler { return s.http.Handler }
 
-// Serve answers connections of l until Close. It returns nil after Close.
+// Serve answers connections of l, within the limits, until Close. It returns nil after Close.
 func (s *Server) Serve(l net.Listener) error {
+	l = limitedListener{l, &s.connections}
+	if s.webhooks.Len() > 0 { // restored ones
+		s.events.start()
+	}
 	serve := s.http.Serve
 	if s.cfg.TLS != nil {
 		serve = func(l net.Listener) error { return s.http.ServeTLS(l, "", "") } // the certificate is in cfg.TLS
@@ -118,18 +143,36 @@ func (s *Server) Serve(l net.Listener) error {
 }
 
 // Close stops accepting, lets requests finish until ctx ends, then cuts them off.
+// Event streams end at once, and webhooks get what happened until now.
 func (s *Server) Close(ctx context.Context) error {
-	if s.http.Shutdown(ctx) == nil {
-		return nil
+	s.events.close()
+	err := s.http.Shutdown(ctx)
+	if err != nil {
+		err = s.http.Close()
 	}
-	return s.http.Close()
+	s.webhooks.Close(ctx)
+	return err
+}
+
+// observeNode makes what watches the node: its event feed, the webhooks and the metrics.
+func (s *Server) observeNode() {
+	if s.webhooks = s.cfg.Webhooks; s.webhooks == nil {
+		s.webhooks = webhook.NewSet(webhook.Config{Logger: s.log})
+	}
+	limit := s.cfg.MaxEventStreams
+	if limit == 0 {
+		limit = defaultMaxEventStreams
+	}
+	s.events, s.streams = newFeed(s.cfg.Node, s.showEvent, s.webhooks.Deliver), make(chan struct{}, limit)
+	s.requests = newRequestMetrics()
+	s.metrics = s.metricsHandler()
 }
 
 func (s *Server) routes() *echo.Echo {
 	e := echo.New()
 	e.IPExtractor = echo.ExtractIPDirect() // forwarding headers are a client's claim
 	e.HTTPErrorHandler = func(err error, c echo.Context) { s.respond(err, c) }
-	e.Use(s.observe)
+	e.Use(s.requests.middleware, s.observe)
 
 	for _, method := range []string{http.MethodGet, http.MethodHead} {
 		e.Add(method, "/healthz", s.healthy)
@@ -139,6 +182,8 @@ func (s *Server) routes() *echo.Echo {
 		s.cfg.Mount(e)
 	}
 	s.operatorRoutes(e)
+	s.documentRoutes(e)
+	s.requests.know(e.Routes())
 	return e
 }
 
@@ -147,8 +192,9 @@ func (s *Server) routes() *echo.Echo {
 func (s *Server) operatorRoutes(e *echo.Echo) {
 	guarded := s.guarded()
 	add := func(method, path string, handler echo.HandlerFunc) {
-		e.Add(method, "/api/v1"+path, handler, guarded, s.identified)
+		e.Add(method, "/api/v1"+path, handler, guarded, s.throttle.Middleware, s.identified)
 	}
+	e.GET("/metrics", s.showMetrics, guarded, s.throttle.Middleware, s.identified)
 	get := func(path string, handler echo.HandlerFunc) {
 		add(http.MethodGet, path, handler)
 		add(http.MethodHead, path, handler)
@@ -157,15 +203,33 @@ func (s *Server) operatorRoutes(e *echo.Echo) {
 	add(http.MethodPut, "/node/drain", s.startDrain)
 	add(http.MethodDelete, "/node/drain", s.stopDrain)
 
+	get("/events", s.streamEvents)
+	get("/webhooks", s.listWebhooks)
+	add(http.MethodPost, "/webhooks", s.createWebhook)
+	get("/webhooks/:webhook", s.showWebhook)
+	add(http.MethodDelete, "/webhooks/:webhook", s.deleteWebhook)
+
 	get("/routers", s.listRouters)
 	add(http.MethodPost, "/routers", s.createRouter)
 	get("/routers/:router", s.showRouter)
 	add(http.MethodPut, "/routers/:router", s.putRouter)
+	add(http.MethodPatch, "/routers/:router", s.patchRouter)
 	add(http.MethodDelete, "/routers/:router", s.deleteRouter)
 
 	get("/routers/:router/publishers", s.listPublishers)
 	get("/routers/:router/publishers/:publisher", s.showPublisher)
 	add(http.MethodDelete, "/routers/:router/publishers/:publisher", s.kickPublisher)
+
+	if s.cfg.Relay != nil {
+		get("/routers/:router/relays", s.listRelays)
+		add(http.MethodPost, "/routers/:router/relays", s.createRelay)
+		get("/routers/:router/relays/:relay", s.showRelay)
+		add(http.MethodPut, "/routers/:router/relays/:relay", s.putRelay)
+		add(http.MethodDelete, "/routers/:router/relays/:relay", s.deleteRelay)
+		get("/links", s.listLinks)
+		get("/links/:link", s.showLink)
+		add(http.MethodDelete, "/links/:link", s.deleteLink)
+	}
 
 	get("/routers/:router/subscribers", s.listSubscribers)
 	get("/routers/:router/subscribers/:subscriber", s.showSubscriber)

@@ -111,8 +111,9 @@ func serve(t *testing.T, s *Server, perAddress, total int) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
+	s.connections.set(perAddress, total)
 	done := make(chan error, 1)
-	go func() { done <- s.Serve(LimitConnections(l, perAddress, total)) }()
+	go func() { done <- s.Serve(l) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithCancel(context.Background())
 		cancel() // a test's connections may stay open on purpose

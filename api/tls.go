@@ -12,18 +12,9 @@ import (
 // certificateCheck is how often at most the files are looked at; renewals come weeks before they are needed.
 const certificateCheck = 10 * time.Second
 
-// TLSConfig serves the certificate in the files and takes up a new one when they change. A pair that does not fit, which
-// is what a half-finished renewal looks like, leaves the old one in use.
-func TLSConfig(certFile, keyFile string, log *slog.Logger) (*tls.Config, error) {
-	c := &certificate{certFile: certFile, keyFile: keyFile, log: log}
-	if err := c.load(); err != nil {
-		return nil, fmt.Errorf("certificate %s: %w", certFile, err)
-	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.current}, nil
-}
-
-// certificate is a pair of files and what they held last.
-type certificate struct {
+// Certificate is what a pair of files holds. A pair that does not fit, which is what a half-finished renewal looks like,
+// leaves the old one in use. It is safe for concurrent use.
+type Certificate struct {
 	certFile, keyFile string
 	log               *slog.Logger
 
@@ -34,13 +25,34 @@ type certificate struct {
 	checked  time.Time
 }
 
-func (c *certificate) current(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+// LoadCertificate reads a certificate chain and its key, both PEM.
+func LoadCertificate(certFile, keyFile string, log *slog.Logger) (*Certificate, error) {
+	c := &Certificate{certFile: certFile, keyFile: keyFile, log: log}
+	return c, c.Reload()
+}
+
+// TLSConfig serves the certificate, and takes up a new one some time after the files have changed.
+func (c *Certificate) TLSConfig() *tls.Config {
+	return &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: c.current}
+}
+
+// Reload reads the files now.
+func (c *Certificate) Reload() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.loadLocked(); err != nil {
+		return fmt.Errorf("certificate %s: %w", c.certFile, err)
+	}
+	return nil
+}
+
+func (c *Certificate) current(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if now := time.Now(); now.Sub(c.checked) > certificateCheck {
 		c.checked = now
 		if c.modified != c.modTimes() {
-			if err := c.load(); err != nil {
+			if err := c.loadLocked(); err != nil {
 				c.log.Warn("new certificate cannot be used", "err", err)
 			}
 		}
@@ -48,8 +60,7 @@ func (c *certificate) current(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	return c.pair, nil
 }
 
-// load must not run concurrently with itself.
-func (c *certificate) load() error {
+func (c *Certificate) loadLocked() error {
 	modified := c.modTimes() // before reading: a change in between is seen at the next check
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
@@ -59,7 +70,7 @@ func (c *certificate) load() error {
 	return nil
 }
 
-func (c *certificate) modTimes() (modified [2]time.Time) {
+func (c *Certificate) modTimes() (modified [2]time.Time) {
 	for i, name := range []string{c.certFile, c.keyFile} {
 		if info, err := os.Stat(name); err == nil {
 			modified[i] = info.ModTime()

@@ -22,9 +22,14 @@ import (
 // writeCertificate makes a self-signed pair with the serial number and the modification time.
 func writeCertificate(t *testing.T, dir string, serial int64, modified time.Time) (certFile, keyFile string) {
 	t.Helper()
+	return writeCertificateFor(t, dir, "localhost", serial, modified)
+}
+
+func writeCertificateFor(t *testing.T, dir, name string, serial int64, modified time.Time) (certFile, keyFile string) {
+	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
-	template := &x509.Certificate{SerialNumber: big.NewInt(serial), NotAfter: time.Now().Add(time.Hour), DNSNames: []string{"localhost"}}
+	template := &x509.Certificate{SerialNumber: big.NewInt(serial), NotAfter: time.Now().AddDate(0, 0, 90), DNSNames: []string{name}}
 	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	require.NoError(t, err)
 	der, err := x509.MarshalPKCS8PrivateKey(key)
@@ -46,8 +51,8 @@ func serialOf(t *testing.T, pair *tls.Certificate) int64 {
 func TestCertificateReload(t *testing.T) {
 	dir, start := t.TempDir(), time.Now().Add(-time.Hour)
 	certFile, keyFile := writeCertificate(t, dir, 1, start)
-	c := &certificate{certFile: certFile, keyFile: keyFile, log: slog.New(slog.DiscardHandler)}
-	require.NoError(t, c.load())
+	c, err := LoadCertificate(certFile, keyFile, slog.New(slog.DiscardHandler))
+	require.NoError(t, err)
 	served := func() int64 {
 		c.checked = time.Time{} // the next check is due
 		pair, err := c.current(nil)
@@ -63,9 +68,9 @@ func TestCertificateReload(t *testing.T) {
 
 func TestServeTLS(t *testing.T) {
 	certFile, keyFile := writeCertificate(t, t.TempDir(), 7, time.Now())
-	config, err := TLSConfig(certFile, keyFile, slog.New(slog.DiscardHandler))
+	certificate, err := LoadCertificate(certFile, keyFile, slog.New(slog.DiscardHandler))
 	require.NoError(t, err)
-	addr := serve(t, newTestServer(t, func(cfg *Config) { cfg.TLS = config }), 10, 10)
+	addr := serve(t, newTestServer(t, func(cfg *Config) { cfg.TLS = certificate.TLSConfig() }), 10, 10)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, ForceAttemptHTTP2: true} // self-signed
 	defer transport.CloseIdleConnections()
 	response, err := (&http.Client{Transport: transport}).Get("https://" + addr + "/healthz")
@@ -77,6 +82,6 @@ func TestServeTLS(t *testing.T) {
 }
 
 func TestTLSConfigRefused(t *testing.T) {
-	_, err := TLSConfig("/nonexistent/cert.pem", "/nonexistent/key.pem", slog.New(slog.DiscardHandler))
+	_, err := LoadCertificate("/nonexistent/cert.pem", "/nonexistent/key.pem", slog.New(slog.DiscardHandler))
 	assert.ErrorIs(t, err, os.ErrNotExist)
 }

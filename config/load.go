@@ -48,6 +48,12 @@ func Load(src Sources) (Config, error) {
 	if !cfg.HasCredentials() && !src.Insecure {
 		cfg.stayLocal(merged)
 	}
+	if cfg.Relay.Secret == "" && !src.Insecure && !merged.Exists("relay.addr") {
+		cfg.Relay.Addr = defaultRelayAddrLocal
+	}
+	if !merged.Exists("webhooks.allow_private") {
+		cfg.Webhooks.AllowPrivate = Loopback(cfg.HTTP.Addr) && Loopback(cfg.Media.Addr)
+	}
 	if err := cfg.validate(); err != nil {
 		return Config{}, err
 	}
@@ -196,6 +202,11 @@ func (c *Config) readSecretFiles() error {
 		path := fmt.Sprintf("auth.api_keys[%d]", i)
 		errs = append(errs, c.Auth.APIKeys[i].hashSecret(path))
 	}
+	jwt := &c.Auth.JWT
+	errs = append(errs, readSecret(&jwt.HS256Secret, &jwt.HS256SecretFile, "auth.jwt.hs256_secret"))
+	errs = append(errs, readSecret(&c.Relay.Secret, &c.Relay.SecretFile, "relay.secret"))
+	hooks := &c.Webhooks
+	errs = append(errs, readSecret(&hooks.AdmissionSecret, &hooks.AdmissionSecretFile, "webhooks.admission_secret"))
 	for i := range c.ICEServers {
 		server := &c.ICEServers[i]
 		path := fmt.Sprintf("ice_servers[%d].credential", i)

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// minSecretLength is the least number of characters of an API key's secret: 32 of base32 or hex are 128 bits or more,
+// minSecretLength is the least number of characters of a secret: 32 of base32 or hex are 128 bits or more,
 // which makes an unsalted SHA-256 as good as a slow hash.
 const minSecretLength = 32
 
@@ -31,6 +31,9 @@ var (
 	onConflicts = []string{OnConflictReplace, OnConflictReject}
 	withoutPubs = []string{WithoutPublisherWait, WithoutPublisherConflict}
 )
+
+// Actions are what a grant may permit.
+func Actions() []string { return slices.Clone(actions) }
 
 // problems collects what is wrong, so that an operator sees all of it at once.
 type problems []error
@@ -64,9 +67,12 @@ func (c *Config) validate() error {
 			p.addf("media.public_ips[%d]: %s is not the address of a host", i, ip)
 		}
 	}
+	c.Relay.validate(&p)
 	c.Auth.validate(&p)
+	c.Auth.JWT.validate(&p)
 	p.oneOf("whip.on_conflict", c.WHIP.OnConflict, onConflicts)
 	p.oneOf("whep.without_publisher", c.WHEP.WithoutPublisher, withoutPubs)
+	c.Webhooks.validate(&p)
 	for i, server := range c.ICEServers {
 		server.validate(fmt.Sprintf("ice_servers[%d]", i), &p)
 	}
@@ -80,15 +86,72 @@ func validID(id string) bool { return idPattern.MatchString(id) && id != "." && 
 
 func (h HTTP) validate(p *problems) {
 	p.address("http.addr", h.Addr)
-	if (h.TLS.CertFile == "") != (h.TLS.KeyFile == "") {
-		p.addf("http.tls: cert_file and key_file go together")
-	}
+	h.TLS.validate(p)
 	if h.PublicURL == "" {
 		return
 	}
 	u, err := url.Parse(h.PublicURL)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		p.addf("http.public_url: must be an http or https URL without user, query and fragment")
+	}
+}
+
+// hostName is what a certificate can be asked for: letters, digits, hyphens and at least one dot (RFC 1034 section 3.5).
+var hostName = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]([A-Za-z0-9-]*[A-Za-z0-9])?$`)
+
+func (t TLS) validate(p *problems) {
+	if (t.CertFile == "") != (t.KeyFile == "") {
+		p.addf("http.tls: cert_file and key_file go together")
+	}
+	if t.CertFile != "" && len(t.ACMEDomains) > 0 {
+		p.addf("http.tls: set cert_file and key_file or acme_domains, not both")
+	}
+	for i, domain := range t.ACMEDomains {
+		if len(domain) > 253 || !hostName.MatchString(domain) {
+			p.addf("http.tls.acme_domains[%d]: %q is not a host name", i, domain)
+		}
+	}
+	if t.ACMEDirectory != "" {
+		p.secureURL("http.tls.acme_directory", t.ACMEDirectory)
+	}
+}
+
+// secureURL accepts an https URL, and http to this machine alone.
+func (p *problems) secureURL(path, text string) {
+	u, err := url.Parse(text)
+	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" ||
+		u.Scheme != "https" && (u.Scheme != "http" || !Loopback(net.JoinHostPort(u.Hostname(), "0"))) {
+		p.addf("%s: must be an https URL without user and fragment (http only to this machine)", path)
+	}
+}
+
+func (j JWT) validate(p *problems) {
+	if j.HS256Secret != "" && len(j.HS256Secret) < minSecretLength {
+		p.addf("auth.jwt.hs256_secret: must have at least %d characters, has %d", minSecretLength, len(j.HS256Secret))
+	}
+	if j.JWKSURL != "" {
+		p.secureURL("auth.jwt.jwks_url", j.JWKSURL)
+	}
+	if !j.Enabled() && (j.Issuer != "" || j.Audience != "") {
+		p.addf("auth.jwt: issuer and audience need hs256_secret or jwks_url")
+	}
+}
+
+// signingSecret is the form of Standard Webhooks, with 24 to 64 bytes.
+var signingSecret = regexp.MustCompile(`^whsec_[A-Za-z0-9+/]{32,86}={0,2}$`)
+
+func (w Webhooks) validate(p *problems) {
+	if w.AdmissionURL != "" {
+		u, err := url.Parse(w.AdmissionURL)
+		if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || (u.Scheme != "http" && u.Scheme != "https") {
+			p.addf("webhooks.admission_url: must be an http or https URL without user and fragment")
+		}
+	}
+	if w.AdmissionSecret != "" && !signingSecret.MatchString(w.AdmissionSecret.Reveal()) {
+		p.addf("webhooks.admission_secret: must be whsec_ and the base64 of 24 to 64 bytes")
+	}
+	if w.AdmissionURL == "" && (w.AdmissionSecret != "" || w.AdmissionFailOpen) {
+		p.addf("webhooks: admission_secret and admission_fail_open need admission_url")
 	}
 }
 
@@ -209,8 +272,23 @@ func (l Limits) validate(p *problems) {
 	}
 }
 
+func (r Relay) validate(p *problems) {
+	p.address("relay.addr", r.Addr)
+	if r.Secret != "" && len(r.Secret) < minSecretLength {
+		p.addf("relay.secret: must have at least %d characters, has %d", minSecretLength, len(r.Secret))
+	}
+	for i, text := range r.AllowedTargets {
+		if _, err := netip.ParsePrefix(text); err != nil {
+			p.addf("relay.allowed_targets[%d]: %q is not a network such as 10.0.0.0/8", i, text)
+		}
+	}
+}
+
 // refuseOpen refuses addresses that others reach when nobody needs a credential.
 func (c *Config) refuseOpen() error {
+	if c.Relay.Secret == "" && !Loopback(c.Relay.Addr) {
+		return fmt.Errorf("relay.addr %q: other machines can reach this address and relay.secret is not set: set the secret that the nodes of the cluster share", c.Relay.Addr)
+	}
 	if c.HasCredentials() {
 		return nil
 	}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Checks and tests. Without arguments it runs every step; with arguments only those named:
-# format vet lint unit browser fuzz. FUZZ_SECONDS is how long each fuzz target runs (5).
+# format vet generate lint unit browser fuzz. FUZZ_SECONDS is how long each fuzz target runs (5).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -40,6 +40,19 @@ step_vet() {
   go vet ./...
 }
 
+# What is generated must be what the annotations say. It is compared with the files as they are, committed or not.
+step_generate() {
+  local before file
+  need make=make
+  before=$(mktemp -d)
+  for file in openapi.yaml docs/docs.go docs/swagger.json docs/swagger.yaml; do cp "$file" "$before"; done
+  make --silent generate
+  for file in openapi.yaml docs/docs.go docs/swagger.json docs/swagger.yaml; do
+    diff -u "$before/$(basename "$file")" "$file" || { echo "$file was not up to date; make generate has written it" >&2; return 1; }
+  done
+  rm -r "$before"
+}
+
 # golangci-lint has a module file of its own, so that what it needs never decides the versions that the program gets.
 step_lint() {
   go build -modfile=.ci/tools.mod -o .cache/golangci-lint github.com/golangci/golangci-lint/v2/cmd/golangci-lint
@@ -69,7 +82,7 @@ step_fuzz() {
 }
 
 steps=("$@")
-[ ${#steps[@]} -gt 0 ] || steps=(format vet lint unit browser fuzz)
+[ ${#steps[@]} -gt 0 ] || steps=(format vet generate lint unit browser fuzz)
 for name in "${steps[@]}"; do
   declare -F "step_$name" >/dev/null || { echo "unknown step: $name" >&2; exit 2; }
 done

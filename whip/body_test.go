@@ -48,8 +48,10 @@ func TestEveryPrefixOfABodyFails(t *testing.T) {
 }
 
 func FuzzLayerRequest(f *testing.F) {
-	for _, seed := range []string{`{}`, `{"mediaId":1}`, `{"mediaId":"1","rid":"h"}`, `{"encodingId":"l","spatialLayerId":2}`, `{"maxWidth":-1}`,
-		`{"mediaId":1e2}`, `{"mediaId":null}`, `{"mediaId":{}}`, `null`, `[]`, ``, ` {"x":[{}]} `, `{"mediaId":-1}`, `{"maxHeight":1e99}`} {
+	for _, seed := range []string{
+		`{}`, `{"mediaId":1}`, `{"mediaId":"1","rid":"h"}`, `{"encodingId":"l","spatialLayerId":2}`, `{"maxWidth":-1}`,
+		`{"mediaId":1e2}`, `{"mediaId":null}`, `{"mediaId":{}}`, `null`, `[]`, ``, ` {"x":[{}]} `, `{"mediaId":-1}`, `{"maxHeight":1e99}`,
+	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {

@@ -269,9 +269,12 @@ func TestProbeHidesRouters(t *testing.T) {
 		path, authorization string
 		want                int
 	}{
-		{"/whip/live/cam", "", 204}, {"/whip/dead/cam", "", 204},
-		{"/whip/live/cam", "Bearer bad", 401}, {"/whip/dead/cam", "Bearer bad", 401},
-		{"/whip/live/cam", "Bearer good", 204}, {"/whip/dead/cam", "Bearer good", 404},
+		{"/whip/live/cam", "", 204},
+		{"/whip/dead/cam", "", 204},
+		{"/whip/live/cam", "Bearer bad", 401},
+		{"/whip/dead/cam", "Bearer bad", 401},
+		{"/whip/live/cam", "Bearer good", 204},
+		{"/whip/dead/cam", "Bearer good", 404},
 	} {
 		assert.Equal(t, row.want, s.do(http.MethodGet, row.path, "", "Authorization: "+row.authorization).Code, "%s %s", row.path, row.authorization)
 	}
@@ -395,8 +398,12 @@ func TestCheck19Layers(t *testing.T) {
 		{"mediaId mid", "POST", `{"mediaId":"video0","rid":"h"}`, []string{jsonHeader}, 200, sfu.LayerSelection{Kind: "video", RID: "h"}},
 		{"mediaId null", "POST", `{"mediaId":null,"rid":"h"}`, []string{jsonHeader}, 200, sfu.LayerSelection{Kind: "video", RID: "h"}},
 		{"mediaId audio", "POST", `{"mediaId":0}`, []string{jsonHeader}, 200, sfu.LayerSelection{Kind: "audio"}},
-		{"ids and limits", "POST", `{"spatialLayerId":2,"temporalLayerId":0,"maxSpatialLayerId":2,"maxTemporalLayerId":0,"maxWidth":2,"maxHeight":0}`,
-			[]string{jsonHeader}, 200, sfu.LayerSelection{Kind: "video", Spatial: &two, Temporal: &zero, MaxSpatial: &two, MaxTemporal: &zero, MaxWidth: &two, MaxHeight: &zero}},
+		{
+			"ids and limits", "POST", `{"spatialLayerId":2,"temporalLayerId":0,"maxSpatialLayerId":2,"maxTemporalLayerId":0,"maxWidth":2,"maxHeight":0}`,
+			[]string{jsonHeader},
+			200,
+			sfu.LayerSelection{Kind: "video", Spatial: &two, Temporal: &zero, MaxSpatial: &two, MaxTemporal: &zero, MaxWidth: &two, MaxHeight: &zero},
+		},
 		{"back to automatic", "POST", `{"mediaId":"1"}`, []string{jsonHeader}, 200, sfu.LayerSelection{Kind: "video"}},
 		{"empty object", "POST", `{}`, nil, 200, sfu.LayerSelection{Kind: "video"}},
 		{"unknown members", "POST", `{"rid":"h","simulcastIdx":1,"x":{}}`, []string{jsonHeader}, 200, sfu.LayerSelection{Kind: "video", RID: "h"}},

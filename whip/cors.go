@@ -53,7 +53,7 @@ func (h *Handler) options(res resource) echo.HandlerFunc {
 		if isPreflight(c.Request()) {
 			return c.NoContent(http.StatusNoContent)
 		}
-		if res.endpoint && h.authorize(c.Request(), action(res.role), param(c, "router")) == nil {
+		if res.endpoint && h.authorize(c.Request(), action(res.role), param(c, "router"), param(c, "publisher")) == nil {
 			h.addICELinks(header)
 		}
 		return c.NoContent(http.StatusOK)

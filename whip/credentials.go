@@ -10,16 +10,16 @@ import (
 )
 
 // authorize asks Config.Authorize about the credentials of a request.
-func (h *Handler) authorize(r *http.Request, action, router string) error {
+func (h *Handler) authorize(r *http.Request, action, router, publisher string) error {
 	if h.cfg.Authorize == nil {
 		return nil
 	}
 	r, _ = credentials(r)
-	err := h.cfg.Authorize(r, action, router)
+	err := h.cfg.Authorize(r, action, router, publisher)
 	if err == nil {
 		return nil
 	}
-	err = fmt.Errorf("%s %s: %w", action, router, err)
+	err = fmt.Errorf("%s %s/%s: %w", action, router, publisher, err)
 	if errors.Is(err, ErrUnauthorized) {
 		return withHeader(err, echo.HeaderWWWAuthenticate, "Bearer") // RFC 6750 §3
 	}
@@ -28,11 +28,11 @@ func (h *Handler) authorize(r *http.Request, action, router string) error {
 
 // authorizeCapability is authorize for a session URL: who knows the URL needs no credentials, but
 // wrong ones are refused. Browsers' EventSource and several players send none there.
-func (h *Handler) authorizeCapability(r *http.Request, action, router string) error {
+func (h *Handler) authorizeCapability(r *http.Request, action, router, publisher string) error {
 	if _, presented := credentials(r); !presented {
 		return nil
 	}
-	return h.authorize(r, action, router)
+	return h.authorize(r, action, router, publisher)
 }
 
 // credentials repairs the Authorization header and says whether it holds anything. Web players

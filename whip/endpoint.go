@@ -64,6 +64,32 @@ func param(c echo.Context, name string) string {
 }
 
 // publish is POST on a WHIP endpoint (RFC 9725 §4.2).
+//
+//	@Summary	Publish (RFC 9725)
+//	@ID			publish
+//	@Tags		WHIP
+//	@Security	Bearer
+//	@Param		router		path	string	true	"Router id"	minlength(1)	maxlength(64)
+//	@Param		publisher	path	string	true	"Publisher id"	minlength(1)	maxlength(64)
+//	@Accept		application/sdp
+//	@Produce	application/sdp
+//	@Param		offer	body	string	true	"SDP offer"
+//	@Success	201	{string}	string	"SDP answer"
+//	@Header		201	{string}	Location	"URL of the session, a secret"
+//	@Header		201	{string}	ETag	"Entity tag of the ICE session"
+//	@Header		201	{string}	Link	"ICE servers, and for players the extensions of the session; one line each"
+//	@Header		201	{string}	Accept-Patch	"application/trickle-ice-sdpfrag"
+//	@Failure	400	{object}	Problem	"The request cannot be understood"
+//	@Failure	401	{object}	Problem	"A credential is needed"
+//	@Failure	403	{object}	Problem	"The credential does not permit this"
+//	@Failure	404	{object}	Problem	"There is no such resource"
+//	@Failure	409	{object}	Problem	"It conflicts with what is there"
+//	@Failure	413	{object}	Problem	"The body is too large"
+//	@Failure	415	{object}	Problem	"The body has the wrong type"
+//	@Failure	422	{object}	Problem	"The SDP is not acceptable"
+//	@Failure	429	{object}	Problem	"Too many requests; Retry-After tells when to come again"
+//	@Failure	503	{object}	Problem	"A limit of the node is reached, or it is draining; Retry-After tells when to come again"
+//	@Router		/whip/{router}/{publisher} [post]
 func (h *Handler) publish(c echo.Context) error {
 	at, router, err := h.admit(c, sfu.RolePublish)
 	if err != nil {
@@ -88,6 +114,33 @@ func (h *Handler) publish(c echo.Context) error {
 
 // subscribe is POST on a WHEP endpoint. A body is the player's offer; an empty one asks for an offer
 // of ours, as the first WHEP drafts had it and some players still do.
+//
+//	@Summary	Play (WHEP)
+//	@ID			subscribe
+//	@Tags		WHEP
+//	@Security	Bearer
+//	@Param		router		path	string	true	"Router id"	minlength(1)	maxlength(64)
+//	@Param		publisher	path	string	true	"Publisher id"	minlength(1)	maxlength(64)
+//	@Accept		application/sdp
+//	@Produce	application/sdp
+//	@Param		offer	body	string	false	"SDP offer. Without one the node makes the offer, which the player answers by PATCH within 30 s"
+//	@Success	201	{string}	string	"SDP answer, or offer"
+//	@Header		201	{string}	Location	"URL of the session, a secret"
+//	@Header		201	{string}	ETag	"Entity tag of the ICE session"
+//	@Header		201	{string}	Link	"ICE servers, and for players the extensions of the session; one line each"
+//	@Header		201	{string}	Accept-Patch	"application/trickle-ice-sdpfrag"
+//	@Failure	406	{string}	string	"SDP offer of the node in place of one that cannot be met, if whep.counter_offer is on"
+//	@Failure	400	{object}	Problem	"The request cannot be understood"
+//	@Failure	401	{object}	Problem	"A credential is needed"
+//	@Failure	403	{object}	Problem	"The credential does not permit this"
+//	@Failure	404	{object}	Problem	"There is no such resource"
+//	@Failure	409	{object}	Problem	"It conflicts with what is there"
+//	@Failure	413	{object}	Problem	"The body is too large"
+//	@Failure	415	{object}	Problem	"The body has the wrong type"
+//	@Failure	422	{object}	Problem	"The SDP is not acceptable"
+//	@Failure	429	{object}	Problem	"Too many requests; Retry-After tells when to come again"
+//	@Failure	503	{object}	Problem	"A limit of the node is reached, or it is draining; Retry-After tells when to come again"
+//	@Router		/whep/{router}/{publisher} [post]
 func (h *Handler) subscribe(c echo.Context) error {
 	at, router, err := h.admit(c, sfu.RoleSubscribe)
 	if err != nil {
@@ -129,14 +182,14 @@ func (h *Handler) admit(c echo.Context, role sfu.Role) (address, mediaRouter, er
 	if err != nil {
 		return at, nil, err
 	}
-	if err := h.authorize(c.Request(), action(role), string(at.router)); err != nil {
+	if err := h.authorize(c.Request(), action(role), string(at.router), string(at.publisher)); err != nil {
 		return at, nil, err
 	}
 	router, err := h.node.router(at.router)
 	if err != nil {
 		return at, nil, fmt.Errorf("%s %s: %w", action(role), at, err)
 	}
-	return at, router, nil
+	return at, router, h.ask(c, at)
 }
 
 // created answers a POST with the description of its new session (RFC 9725 §4.2).
@@ -159,16 +212,30 @@ func (h *Handler) created(c echo.Context, status int, at address, media mediaSes
 
 // probe answers GET and HEAD on an endpoint, whether or not anything is published. A router is
 // looked up only for those who may use it, so that names cannot be found out.
+//
+//	@Summary	The endpoint is there
+//	@Tags		WHIP,WHEP
+//	@Description	No credential is needed, and only a wrong one is refused. Whether the router exists is told to those who may use it.
+//	@Param		router		path	string	true	"Router id"	minlength(1)	maxlength(64)
+//	@Param		publisher	path	string	true	"Publisher id"	minlength(1)	maxlength(64)
+//	@Success	204	"It takes offers by POST"
+//	@Failure	400	{object}	Problem	"The request cannot be understood"
+//	@Failure	401	{object}	Problem	"A credential is needed"
+//	@Failure	403	{object}	Problem	"The credential does not permit this"
+//	@Failure	404	{object}	Problem	"There is no such resource"
+//	@Failure	429	{object}	Problem	"Too many requests; Retry-After tells when to come again"
+//	@Router		/whip/{router}/{publisher} [get]
+//	@Router		/whep/{router}/{publisher} [get]
 func (h *Handler) probe(role sfu.Role, status int) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		at, err := addressOf(c, role)
 		if err != nil {
 			return err
 		}
-		if err := h.authorizeCapability(c.Request(), action(role), string(at.router)); err != nil {
+		if err := h.authorizeCapability(c.Request(), action(role), string(at.router), string(at.publisher)); err != nil {
 			return err
 		}
-		if h.authorize(c.Request(), action(role), string(at.router)) == nil {
+		if h.authorize(c.Request(), action(role), string(at.router), string(at.publisher)) == nil {
 			if _, err := h.node.router(at.router); err != nil {
 				return fmt.Errorf("%s %s: %w", action(role), at, err)
 			}
@@ -209,8 +276,7 @@ func readBody(c echo.Context, limit int64) ([]byte, error) {
 		return nil, fmt.Errorf("%d bytes, limit %d: %w", r.ContentLength, limit, ErrBodyTooLarge)
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(c.Response().Writer, r.Body, limit))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return nil, fmt.Errorf("limit %d bytes: %w", limit, ErrBodyTooLarge)
 	}
 	if err != nil {

@@ -78,6 +78,7 @@ func (b *hub) handle(e sfu.Event) {
 			s.setActive(false)
 		case sfu.EventPublisherLayers:
 			s.sendLayers()
+		default: // of no concern to a player
 		}
 	}
 }

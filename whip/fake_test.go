@@ -3,6 +3,7 @@ package whip
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -275,25 +276,40 @@ var statuses = []struct {
 	err    error
 	status int
 }{
-	{ErrUnauthorized, 401}, {ErrForbidden, 403}, {ErrMediaType, 415}, {ErrBodyTooLarge, 413}, {ErrBodyInvalid, 400},
-	{ErrPreconditionFailed, 412}, {ErrPreconditionRequired, 428}, {ErrMethodNotAllowed, 405}, {ErrStreamNotFound, 404},
-	{ErrStreamLimit, 429}, {ErrTooManyRequests, 429},
-	{sfu.ErrRouterNotFound, 404}, {sfu.ErrSessionNotFound, 404}, {sfu.ErrLayerNotFound, 404}, {sfu.ErrIDInvalid, 400},
-	{sfu.ErrOfferInvalid, 400}, {sfu.ErrOfferUnacceptable, 422}, {sfu.ErrFragmentInvalid, 400}, {sfu.ErrFragmentUnacceptable, 422},
-	{sfu.ErrPublisherLive, 409}, {sfu.ErrPublisherAbsent, 409}, {sfu.ErrCapacity, 503}, {sfu.ErrRateLimited, 429},
-	{sfu.ErrDraining, 503}, {sfu.ErrSessionState, 409},
+	{ErrUnauthorized, 401},
+	{ErrForbidden, 403},
+	{ErrMediaType, 415},
+	{ErrBodyTooLarge, 413},
+	{ErrBodyInvalid, 400},
+	{ErrPreconditionFailed, 412},
+	{ErrPreconditionRequired, 428},
+	{ErrMethodNotAllowed, 405},
+	{ErrStreamNotFound, 404},
+	{ErrStreamLimit, 429},
+	{ErrTooManyRequests, 429},
+	{sfu.ErrRouterNotFound, 404},
+	{sfu.ErrSessionNotFound, 404},
+	{sfu.ErrLayerNotFound, 404},
+	{sfu.ErrIDInvalid, 400},
+	{sfu.ErrOfferInvalid, 400},
+	{sfu.ErrOfferUnacceptable, 422},
+	{sfu.ErrFragmentInvalid, 400},
+	{sfu.ErrFragmentUnacceptable, 422},
+	{sfu.ErrPublisherLive, 409},
+	{sfu.ErrPublisherAbsent, 409},
+	{sfu.ErrCapacity, 503},
+	{sfu.ErrRateLimited, 429},
+	{sfu.ErrDraining, 503},
+	{sfu.ErrSessionState, 409},
 }
 
 func mapError(err error, c echo.Context) {
 	if c.Response().Committed {
 		return
 	}
-	for key, values := range ErrorHeader(err) {
-		c.Response().Header()[key] = values
-	}
+	maps.Copy(c.Response().Header(), ErrorHeader(err))
 	status := http.StatusInternalServerError
-	var httpErr *echo.HTTPError
-	if errors.As(err, &httpErr) {
+	if httpErr, ok := errors.AsType[*echo.HTTPError](err); ok {
 		status = httpErr.Code
 	}
 	for _, row := range statuses {
@@ -337,7 +353,7 @@ func (s *server) created(endpoint string) (location, etag string) {
 }
 
 // tokens is an Authorize function that knows the bearer tokens "good" and "other".
-func tokens(r *http.Request, action, router string) error {
+func tokens(r *http.Request, action, router, _ string) error {
 	switch r.Header.Get("Authorization") {
 	case "Bearer good":
 		return nil

@@ -1,6 +1,7 @@
 package whip
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -47,11 +48,17 @@ type Config struct {
 	CounterOffer bool
 	// ICEServers are named to clients in Link lines.
 	ICEServers []ICEServer
-	// Authorize decides whether the Authorization header of r grants action on router. It returns nil,
-	// ErrUnauthorized or ErrForbidden, possibly wrapped. A nil function allows everything. Header
+	// Authorize decides whether the Authorization header of r grants action on a publisher of router. It returns
+	// nil, ErrUnauthorized or ErrForbidden, possibly wrapped. A nil function allows everything. Header
 	// values of careless clients are put right before the call: "Bearer undefined" is no header, and a
 	// bare key is a bearer token.
-	Authorize func(r *http.Request, action, router string) error
+	Authorize func(r *http.Request, action, router, publisher string) error
+	// Admit has the last word on a client that Authorize permits to publish or to play. Its error refuses the POST. A nil
+	// function admits everybody.
+	Admit func(ctx context.Context, a Attempt) error
+	// Middleware runs around every method but OPTIONS, inside of what answers browsers' cross-origin checks, so that
+	// pages can read a refusal of its. nil is none.
+	Middleware echo.MiddlewareFunc
 	// Logger gets debug lines only; nil discards them. What failed is in the returned error.
 	Logger *slog.Logger
 }
@@ -150,7 +157,11 @@ type method struct {
 func (h *Handler) Register(r Registrar) {
 	for _, res := range h.resources() {
 		for _, m := range res.methods {
-			r.Add(m.name, res.path, allowOrigins(m.handle))
+			handle := m.handle
+			if h.cfg.Middleware != nil {
+				handle = h.cfg.Middleware(handle)
+			}
+			r.Add(m.name, res.path, allowOrigins(handle))
 		}
 		r.Add(http.MethodOptions, res.path, allowOrigins(h.options(res)))
 		// This route stands for all methods that are not listed above.

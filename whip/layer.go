@@ -22,7 +22,7 @@ type layer struct {
 	Width      int    `json:"width,omitempty"`
 	Height     int    `json:"height,omitempty"`
 	Selected   bool   `json:"selected,omitempty"` // what this player gets now
-}
+} // @name WHEPLayer
 
 // layersOf lists the video layers that a player may choose from, by m-line index.
 func layersOf(media mediaSession) map[string][]layer {
@@ -55,16 +55,16 @@ func layerOf(info sfu.LayerInfo) layer {
 
 // layerRequest is the body of a layer selection. Unknown members are ignored, as the protocol may grow.
 type layerRequest struct {
-	MediaID     mediaID `json:"mediaId"`
-	RID         string  `json:"rid"`
-	EncodingID  string  `json:"encodingId"` // name of rid in older drafts
-	Spatial     *int    `json:"spatialLayerId"`
-	Temporal    *int    `json:"temporalLayerId"`
-	MaxSpatial  *int    `json:"maxSpatialLayerId"`
-	MaxTemporal *int    `json:"maxTemporalLayerId"`
-	MaxWidth    *int    `json:"maxWidth"`
-	MaxHeight   *int    `json:"maxHeight"`
-}
+	MediaID     mediaID `json:"mediaId,omitempty" swaggertype:"string"`
+	RID         string  `json:"rid,omitempty"`
+	EncodingID  string  `json:"encodingId,omitempty"` // name of rid in older drafts
+	Spatial     *int    `json:"spatialLayerId,omitempty"`
+	Temporal    *int    `json:"temporalLayerId,omitempty"`
+	MaxSpatial  *int    `json:"maxSpatialLayerId,omitempty"`
+	MaxTemporal *int    `json:"maxTemporalLayerId,omitempty"`
+	MaxWidth    *int    `json:"maxWidth,omitempty"`
+	MaxHeight   *int    `json:"maxHeight,omitempty"`
+} // @name WHEPLayerSelection
 
 // mediaID is an m-line index, written as a string or a number, or an SDP mid. "" is the first video.
 type mediaID string
@@ -103,6 +103,22 @@ func parseLayerRequest(body []byte) (mediaID, sfu.LayerSelection, error) {
 }
 
 // showLayers is GET on the layer resource.
+//
+//	@Summary	Show the layers of the video
+//	@Description	Whoever knows the URL may use it: no credential is needed, and only a wrong one is refused.
+//	@ID			showLayers
+//	@Tags		WHEP
+//	@Param		router		path	string	true	"Router id"	minlength(1)	maxlength(64)
+//	@Param		publisher	path	string	true	"Publisher id"	minlength(1)	maxlength(64)
+//	@Param		session		path	string	true	"Session id, a secret"
+//	@Produce	json
+//	@Success	200	{object}	map[string][]layer	"By m-line index"
+//	@Failure	400	{object}	Problem	"The request cannot be understood"
+//	@Failure	401	{object}	Problem	"A credential is needed"
+//	@Failure	403	{object}	Problem	"The credential does not permit this"
+//	@Failure	404	{object}	Problem	"There is no such resource"
+//	@Failure	429	{object}	Problem	"Too many requests; Retry-After tells when to come again"
+//	@Router		/whep/{router}/{publisher}/{session}/layer [get]
 func (h *Handler) showLayers(c echo.Context) error {
 	s, err := h.find(c, sfu.RoleSubscribe)
 	if err != nil {
@@ -113,6 +129,25 @@ func (h *Handler) showLayers(c echo.Context) error {
 }
 
 // selectLayer is POST on the layer resource. A body that names only a medium, or nothing, goes back to automatic.
+//
+//	@Summary	Choose a layer
+//	@Description	Whoever knows the URL may use it: no credential is needed, and only a wrong one is refused.
+//	@ID			selectLayer
+//	@Tags		WHEP
+//	@Param		router		path	string	true	"Router id"	minlength(1)	maxlength(64)
+//	@Param		publisher	path	string	true	"Publisher id"	minlength(1)	maxlength(64)
+//	@Param		session		path	string	true	"Session id, a secret"
+//	@Accept		json
+//	@Param		selection	body	layerRequest	true	"What is absent is automatic"
+//	@Success	200	"It is chosen"
+//	@Failure	400	{object}	Problem	"The request cannot be understood"
+//	@Failure	401	{object}	Problem	"A credential is needed"
+//	@Failure	403	{object}	Problem	"The credential does not permit this"
+//	@Failure	404	{object}	Problem	"There is no such resource"
+//	@Failure	413	{object}	Problem	"The body is too large"
+//	@Failure	415	{object}	Problem	"The body has the wrong type"
+//	@Failure	429	{object}	Problem	"Too many requests; Retry-After tells when to come again"
+//	@Router		/whep/{router}/{publisher}/{session}/layer [post]
 func (h *Handler) selectLayer(c echo.Context) error {
 	s, err := h.find(c, sfu.RoleSubscribe)
 	if err != nil {
@@ -138,6 +173,21 @@ func (h *Handler) selectLayer(c echo.Context) error {
 }
 
 // resetLayer is DELETE on the layer resource: back to automatic, as older players ask for it.
+//
+//	@Summary	Go back to the automatic layer
+//	@Description	Whoever knows the URL may use it: no credential is needed, and only a wrong one is refused.
+//	@ID			resetLayer
+//	@Tags		WHEP
+//	@Param		router		path	string	true	"Router id"	minlength(1)	maxlength(64)
+//	@Param		publisher	path	string	true	"Publisher id"	minlength(1)	maxlength(64)
+//	@Param		session		path	string	true	"Session id, a secret"
+//	@Success	200	"The layer is automatic"
+//	@Failure	400	{object}	Problem	"The request cannot be understood"
+//	@Failure	401	{object}	Problem	"A credential is needed"
+//	@Failure	403	{object}	Problem	"The credential does not permit this"
+//	@Failure	404	{object}	Problem	"There is no such resource"
+//	@Failure	429	{object}	Problem	"Too many requests; Retry-After tells when to come again"
+//	@Router		/whep/{router}/{publisher}/{session}/layer [delete]
 func (h *Handler) resetLayer(c echo.Context) error {
 	s, err := h.find(c, sfu.RoleSubscribe)
 	if err != nil {

@@ -18,8 +18,11 @@ func TestICEServerLink(t *testing.T) {
 	}{
 		{"stun", ICEServer{URL: "stun:stun.example.org:3478"}, `<stun:stun.example.org:3478>; rel="ice-server"`},
 		{"stun ignores credentials", ICEServer{URL: "stun:h", Username: "u", Credential: "c"}, `<stun:h>; rel="ice-server"`},
-		{"turn", ICEServer{URL: "turn:h?transport=udp", Username: "u", Credential: "c"},
-			`<turn:h?transport=udp>; rel="ice-server"; username="u"; credential="c"; credential-type="password"`},
+		{
+			"turn",
+			ICEServer{URL: "turn:h?transport=udp", Username: "u", Credential: "c"},
+			`<turn:h?transport=udp>; rel="ice-server"; username="u"; credential="c"; credential-type="password"`,
+		},
 		{"turns without credentials", ICEServer{URL: "turns:h:443"}, `<turns:h:443>; rel="ice-server"`},
 		{"ipv6", ICEServer{URL: "stun:[2001:db8::1]:3478"}, `<stun:[2001:db8::1]:3478>; rel="ice-server"`},
 		{"http", ICEServer{URL: "http://h"}, ""},
@@ -95,7 +98,8 @@ func TestLinkLines(t *testing.T) {
 	w := s.do(http.MethodPost, "/whip/live/cam", offerBody, sdpHeader)
 	assert.Equal(t, []string{stun, turn}, w.Header().Values("Link"))
 	w = s.do(http.MethodPost, "/whep/live/cam", offerBody, sdpHeader)
-	assert.Equal(t, []string{stun, turn,
+	assert.Equal(t, []string{
+		stun, turn,
 		`</whep/live/cam/session-1/sse>; rel="urn:ietf:params:whep:ext:core:server-sent-events"; events="active,inactive,layers,viewercount,reconnect"`,
 		`</whep/live/cam/session-1/layer>; rel="urn:ietf:params:whep:ext:core:layer"`,
 	}, w.Header().Values("Link"))

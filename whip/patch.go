@@ -12,6 +12,33 @@ import (
 )
 
 // patch is PATCH on a session: an ICE fragment, or on WHEP the answer to an offer of ours.
+//
+//	@Summary	Add ICE candidates, restart ICE, or answer an offer of the node (WHEP)
+//	@Description	Whoever knows the URL may use it: no credential is needed, and only a wrong one is refused.
+//	@Tags		WHIP,WHEP
+//	@Param		router		path	string	true	"Router id"	minlength(1)	maxlength(64)
+//	@Param		publisher	path	string	true	"Publisher id"	minlength(1)	maxlength(64)
+//	@Param		session		path	string	true	"Session id, a secret"
+//	@Param		If-Match	header	string	false	"Entity tag of the ICE session; needed if whip.strict_etag is on"
+//	@Accept		application/trickle-ice-sdpfrag,application/sdp
+//	@Produce	application/trickle-ice-sdpfrag
+//	@Param		fragment	body	string	true	"ICE fragment (RFC 8840); application/sdp is an answer"
+//	@Success	200	{string}	string	"ICE is restarted: the fragment of the node"
+//	@Header		200	{string}	ETag	"Entity tag of the new ICE session"
+//	@Success	204	"Candidates are added, or the answer is taken"
+//	@Failure	400	{object}	Problem	"The request cannot be understood"
+//	@Failure	401	{object}	Problem	"A credential is needed"
+//	@Failure	403	{object}	Problem	"The credential does not permit this"
+//	@Failure	404	{object}	Problem	"There is no such resource"
+//	@Failure	409	{object}	Problem	"It conflicts with what is there"
+//	@Failure	412	{object}	Problem	"The condition does not hold"
+//	@Failure	413	{object}	Problem	"The body is too large"
+//	@Failure	415	{object}	Problem	"The body has the wrong type"
+//	@Failure	422	{object}	Problem	"The SDP is not acceptable"
+//	@Failure	428	{object}	Problem	"If-Match is required"
+//	@Failure	429	{object}	Problem	"Too many requests; Retry-After tells when to come again"
+//	@Router		/whip/{router}/{publisher}/{session} [patch]
+//	@Router		/whep/{router}/{publisher}/{session} [patch]
 func (h *Handler) patch(role sfu.Role) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		s, err := h.find(c, role)

@@ -165,7 +165,7 @@ func (h *Handler) capability(c echo.Context, role sfu.Role) (address, error) {
 	if err != nil {
 		return at, err
 	}
-	return at, h.authorizeCapability(c.Request(), action(role), string(at.router))
+	return at, h.authorizeCapability(c.Request(), action(role), string(at.router), string(at.publisher))
 }
 
 // miss is the answer to a session that does not exist: unknown, ended and foreign ones look alike.
@@ -178,6 +178,21 @@ func (h *Handler) miss(c echo.Context, at address) error {
 }
 
 // inspect is GET and HEAD on a session: it exists, and there is nothing to say (RFC 9725 §4.1).
+//
+//	@Summary	The session is alive
+//	@Description	Whoever knows the URL may use it: no credential is needed, and only a wrong one is refused.
+//	@Tags		WHIP,WHEP
+//	@Param		router		path	string	true	"Router id"	minlength(1)	maxlength(64)
+//	@Param		publisher	path	string	true	"Publisher id"	minlength(1)	maxlength(64)
+//	@Param		session		path	string	true	"Session id, a secret"
+//	@Success	204	"It is"
+//	@Failure	400	{object}	Problem	"The request cannot be understood"
+//	@Failure	401	{object}	Problem	"A credential is needed"
+//	@Failure	403	{object}	Problem	"The credential does not permit this"
+//	@Failure	404	{object}	Problem	"There is no such resource"
+//	@Failure	429	{object}	Problem	"Too many requests; Retry-After tells when to come again"
+//	@Router		/whip/{router}/{publisher}/{session} [get]
+//	@Router		/whep/{router}/{publisher}/{session} [get]
 func (h *Handler) inspect(role sfu.Role) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		if _, err := h.find(c, role); err != nil {
@@ -189,6 +204,21 @@ func (h *Handler) inspect(role sfu.Role) echo.HandlerFunc {
 
 // remove is DELETE on a session. If-Match is ignored (RFC 9725 §4.3.1). The status is 200 and not 204,
 // for OBS keeps the URL otherwise.
+//
+//	@Summary	End the session
+//	@Description	Whoever knows the URL may use it: no credential is needed, and only a wrong one is refused.
+//	@Tags		WHIP,WHEP
+//	@Param		router		path	string	true	"Router id"	minlength(1)	maxlength(64)
+//	@Param		publisher	path	string	true	"Publisher id"	minlength(1)	maxlength(64)
+//	@Param		session		path	string	true	"Session id, a secret"
+//	@Success	200	"It is ended, or ended by itself within the last minute"
+//	@Failure	400	{object}	Problem	"The request cannot be understood"
+//	@Failure	401	{object}	Problem	"A credential is needed"
+//	@Failure	403	{object}	Problem	"The credential does not permit this"
+//	@Failure	404	{object}	Problem	"There is no such resource"
+//	@Failure	429	{object}	Problem	"Too many requests; Retry-After tells when to come again"
+//	@Router		/whip/{router}/{publisher}/{session} [delete]
+//	@Router		/whep/{router}/{publisher}/{session} [delete]
 func (h *Handler) remove(role sfu.Role) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		at, err := h.capability(c, role)

@@ -22,6 +22,26 @@ const keepAliveInterval = 15 * time.Second
 const streamWriteTimeout = 10 * time.Second
 
 // createStream is POST on the sse resource: a JSON array of event names, or nothing for all.
+//
+//	@Summary	Open an event stream
+//	@Description	Whoever knows the URL may use it: no credential is needed, and only a wrong one is refused.
+//	@ID			createEventStream
+//	@Tags		WHEP
+//	@Param		router		path	string	true	"Router id"	minlength(1)	maxlength(64)
+//	@Param		publisher	path	string	true	"Publisher id"	minlength(1)	maxlength(64)
+//	@Param		session		path	string	true	"Session id, a secret"
+//	@Accept		json
+//	@Param		events	body	[]string	false	"Wanted events of active, inactive, layers, viewercount, reconnect; none is all"
+//	@Success	201	"It is open"
+//	@Header		201	{string}	Location	"URL of the stream, a secret"
+//	@Failure	400	{object}	Problem	"The request cannot be understood"
+//	@Failure	401	{object}	Problem	"A credential is needed"
+//	@Failure	403	{object}	Problem	"The credential does not permit this"
+//	@Failure	404	{object}	Problem	"There is no such resource"
+//	@Failure	413	{object}	Problem	"The body is too large"
+//	@Failure	415	{object}	Problem	"The body has the wrong type"
+//	@Failure	429	{object}	Problem	"Too many requests; Retry-After tells when to come again"
+//	@Router		/whep/{router}/{publisher}/{session}/sse [post]
 func (h *Handler) createStream(c echo.Context) error {
 	s, err := h.find(c, sfu.RoleSubscribe)
 	if err != nil {
@@ -64,6 +84,23 @@ func parseEventNames(body []byte) ([]string, error) {
 }
 
 // readStream is GET on a stream: it sends what is queued and goes on until somebody ends it.
+//
+//	@Summary	Read an event stream
+//	@Description	Whoever knows the URL may use it: no credential is needed, and only a wrong one is refused.
+//	@ID			readEventStream
+//	@Tags		WHEP
+//	@Param		router		path	string	true	"Router id"	minlength(1)	maxlength(64)
+//	@Param		publisher	path	string	true	"Publisher id"	minlength(1)	maxlength(64)
+//	@Param		session		path	string	true	"Session id, a secret"
+//	@Param		stream		path	string	true	"Event stream id, a secret"
+//	@Produce	text/event-stream
+//	@Success	200	{string}	string	"Server-sent events, until somebody ends it"
+//	@Failure	400	{object}	Problem	"The request cannot be understood"
+//	@Failure	401	{object}	Problem	"A credential is needed"
+//	@Failure	403	{object}	Problem	"The credential does not permit this"
+//	@Failure	404	{object}	Problem	"There is no such resource"
+//	@Failure	429	{object}	Problem	"Too many requests; Retry-After tells when to come again"
+//	@Router		/whep/{router}/{publisher}/{session}/sse/{stream} [get]
 func (h *Handler) readStream(c echo.Context) error {
 	s, st, err := h.findStream(c)
 	if err != nil {
@@ -111,6 +148,22 @@ func (h *Handler) pump(ctx context.Context, out *eventWriter, s *session, st *st
 }
 
 // removeStream is DELETE on a stream.
+//
+//	@Summary	Close an event stream
+//	@Description	Whoever knows the URL may use it: no credential is needed, and only a wrong one is refused.
+//	@ID			deleteEventStream
+//	@Tags		WHEP
+//	@Param		router		path	string	true	"Router id"	minlength(1)	maxlength(64)
+//	@Param		publisher	path	string	true	"Publisher id"	minlength(1)	maxlength(64)
+//	@Param		session		path	string	true	"Session id, a secret"
+//	@Param		stream		path	string	true	"Event stream id, a secret"
+//	@Success	200	"It is closed"
+//	@Failure	400	{object}	Problem	"The request cannot be understood"
+//	@Failure	401	{object}	Problem	"A credential is needed"
+//	@Failure	403	{object}	Problem	"The credential does not permit this"
+//	@Failure	404	{object}	Problem	"There is no such resource"
+//	@Failure	429	{object}	Problem	"Too many requests; Retry-After tells when to come again"
+//	@Router		/whep/{router}/{publisher}/{session}/sse/{stream} [delete]
 func (h *Handler) removeStream(c echo.Context) error {
 	s, st, err := h.findStream(c)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 
 	"rheomesh/api"
 	"rheomesh/config"
@@ -35,7 +36,7 @@ func printBanner(w io.Writer, n *node) error {
 		line("", "Settings, Output: Keyframe Interval 1 s; watch at %s/#/watch/%s/obs", base, n.cfg.Routers[0])
 		fmt.Fprintln(out)
 	}
-	for _, l := range append([]api.Listener{n.http}, api.MediaListeners(n.media)...) {
+	for _, l := range slices.Concat([]api.Listener{n.http}, api.MediaListeners(n.media), api.RelayListeners(n.relay)) {
 		line("Listens", "%s", describe(l))
 	}
 	for _, candidate := range n.media.Candidates() {

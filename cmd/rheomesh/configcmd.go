@@ -57,12 +57,13 @@ func nodeFlags(cmd *cobra.Command) (load func() (config.Config, error)) {
 	insecure := flags.Bool("insecure", false, "let anybody in: no credentials, and listen on every address by default")
 	flags.String("http", "", "`ADDR` of pages, WHIP, WHEP and API (default :8080, without credentials 127.0.0.1:8080)")
 	flags.String("media", "", "`ADDR` of media, UDP and TCP (default :10000, without credentials localhost:10000)")
+	flags.String("relay", "", "`ADDR` of other nodes, TCP and UDP (default :9443, without relay.secret localhost:9443)")
 	flags.StringSlice("public-ip", nil, "`IP` to advertise in place of the node's own; may be repeated")
 	flags.StringSlice("router", nil, "`NAME` of a router that exists from the start; may be repeated (default live)")
 	flags.String("data-dir", "", "`DIR` for what outlives a restart (default ./rheomesh-data)")
 	flags.String("log-level", "", "`LEVEL` of logs: debug, info, warn or error (default info)")
 	for name, key := range map[string]string{
-		"http": "http.addr", "media": "media.addr", "public-ip": "media.public_ips", "router": "routers",
+		"http": "http.addr", "media": "media.addr", "relay": "relay.addr", "public-ip": "media.public_ips", "router": "routers",
 		"data-dir": "data_dir", "log-level": "log.level",
 	} {
 		if err := flags.SetAnnotation(name, config.FlagKey, []string{key}); err != nil {

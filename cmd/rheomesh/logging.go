@@ -14,15 +14,26 @@ import (
 
 // newLogger writes to w as cfg says; cfg has been validated.
 func newLogger(w io.Writer, cfg config.Log) *slog.Logger {
-	var level slog.Level
+	log, _ := newAdjustableLogger(w, cfg)
+	return log
+}
+
+// newAdjustableLogger is newLogger with a level that can be changed.
+func newAdjustableLogger(w io.Writer, cfg config.Log) (*slog.Logger, *slog.LevelVar) {
+	level := &slog.LevelVar{}
+	level.Set(levelOf(cfg))
+	terminal := isTerminal(w)
+	if cfg.Format == "text" || cfg.Format == "auto" && terminal {
+		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !terminal})), level
+	}
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level})), level
+}
+
+func levelOf(cfg config.Log) (level slog.Level) {
 	if err := level.UnmarshalText([]byte(cfg.Level)); err != nil {
 		panic(err) // config knows the levels
 	}
-	terminal := isTerminal(w)
-	if cfg.Format == "text" || cfg.Format == "auto" && terminal {
-		return slog.New(tint.NewTextHandler(w, &tint.Options{Level: level, TimeFormat: time.TimeOnly, NoColor: !terminal}))
-	}
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+	return level
 }
 
 func isTerminal(w io.Writer) bool {

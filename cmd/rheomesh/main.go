@@ -53,7 +53,7 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError(err) })
-	root.AddCommand(newServe(), newDemo(), newPublish(), newPlay(), newConfig(), newVersion(), newHealthcheck())
+	root.AddCommand(newServe(), newDemo(), newPublish(), newPlay(), newBench(), newConfig(), newToken(), newOpenAPI(), newVersion(), newHealthcheck())
 	wrapArgs(root)
 	return root
 }

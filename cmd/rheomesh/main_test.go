@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 const testSecret = "0123456789abcdef0123456789abcdef"
 
 // command prepares the program with only env as its RHEOMESH_ variables, in a directory of its own.
-func command(t *testing.T, env []string, args ...string) *exec.Cmd {
+func command(t testing.TB, env []string, args ...string) *exec.Cmd {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 	t.Cleanup(cancel)
@@ -87,9 +87,9 @@ func (b *lockedBuffer) String() string {
 var pageLine = regexp.MustCompile(`(?m)^Page +(\S+)/$`)
 
 // startServe runs serve on free loopback ports and waits until it has printed what it offers.
-func startServe(t *testing.T, env []string, args ...string) *process {
+func startServe(t testing.TB, env []string, args ...string) *process {
 	t.Helper()
-	cmd := command(t, env, append([]string{"serve", "--http", "127.0.0.1:0", "--media", "127.0.0.1:0"}, args...)...)
+	cmd := command(t, env, append([]string{"serve", "--http", "127.0.0.1:0", "--media", "127.0.0.1:0", "--relay", "127.0.0.1:0"}, args...)...)
 	p := &process{Cmd: cmd, stderr: &lockedBuffer{}}
 	cmd.Stderr = p.stderr
 	stdout, err := cmd.StdoutPipe()
@@ -186,7 +186,7 @@ func TestRefusedStarts(t *testing.T) {
 		{"unknown flag", nil, []string{"serve", "--htp", ":1"}, 2, []string{"unknown flag: --htp"}},
 		{"argument", nil, []string{"serve", "now"}, 2, []string{"unknown command"}},
 		{"unknown command", nil, []string{"sevre"}, 2, []string{"unknown command", "sevre"}},
-		{"relay is not here yet", nil, []string{"serve", "--relay", ":1"}, 2, []string{"unknown flag: --relay"}},
+		{"relay for other machines", nil, []string{"serve", "--relay", ":1"}, 1, []string{"relay.addr", "relay.secret"}},
 		{"no URL", nil, []string{"play"}, 2, []string{"accepts 1 arg"}},
 		{"not a URL", nil, []string{"publish", "localhost:8080"}, 2, []string{"not an http or https URL"}},
 		{"simulcast of files", nil, []string{"publish", "http://127.0.0.1:1/whip/live/a", "--video", "a.ivf", "--simulcast"}, 2, []string{"--simulcast"}},
@@ -225,7 +225,7 @@ func TestServe(t *testing.T) {
 	}
 	require.NoError(t, json.Unmarshal([]byte(body), &node))
 	assert.Contains(t, p.banner, node.ID)
-	require.Len(t, node.Listeners, 3)
+	require.Len(t, node.Listeners, 5, "http, media by UDP and TCP, relay by UDP and TCP")
 	for _, l := range node.Listeners {
 		assert.Contains(t, p.banner, l.Name+" "+l.Network+" "+l.Addr, "API and start lines agree")
 	}
@@ -373,9 +373,12 @@ func TestSecondSignalEndsAtOnce(t *testing.T) {
 func TestDemo(t *testing.T) {
 	code, stdout, stderr := execute(t, nil, "demo", "--for", "2500ms", "--json")
 	require.Zero(t, code, stderr)
-	var report playReport
+	var report demoReport
 	require.NoError(t, json.Unmarshal([]byte(stdout), &report), stdout)
 	assert.True(t, report.Decodable)
+	assert.Positive(t, report.Origin.Packets)
+	assert.Positive(t, report.Edge.Packets)
+	assert.NotEqual(t, report.Origin.NodeID, report.Edge.NodeID)
 
 	code, stdout, stderr = execute(t, nil, "demo", "--for", "1500ms")
 	require.Zero(t, code, stderr)

@@ -2,20 +2,25 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"rheomesh/api"
+	"rheomesh/api/webhook"
 	"rheomesh/config"
 	"rheomesh/console"
+	"rheomesh/relay"
 	"rheomesh/sfu"
 	"rheomesh/whip"
 )
@@ -25,12 +30,17 @@ const closeTimeout = 2 * time.Second
 
 // node is a running node: the media core and its HTTP server.
 type node struct {
-	cfg    config.Config
-	media  *sfu.Node
-	whip   *whip.Handler
-	server *api.Server
-	http   api.Listener
-	served chan error // capacity 1; what ended the HTTP server
+	cfg         config.Config
+	log         *slog.Logger
+	media       *sfu.Node
+	relay       *relay.Node
+	whip        *whip.Handler
+	server      *api.Server
+	authorizer  *api.Authorizer
+	admission   *webhook.Admission // nil without an admission webhook
+	certificate *api.Certificate   // nil without certificate files
+	http        api.Listener
+	served      chan error // capacity 1; what ended the HTTP server
 }
 
 // startNode opens the ports and serves until stop.
@@ -43,13 +53,15 @@ func startNode(cfg config.Config, log *slog.Logger) (n *node, err error) {
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
-	n = &node{cfg: cfg, media: media, served: make(chan error, 1)}
-	n.http = api.Listener{Name: "http", Network: "tcp", Addr: addrPort(listener.Addr()), TLS: cfg.HTTP.TLS.Enabled()}
-	if err := n.assemble(log); err != nil {
+	n = &node{cfg: cfg, log: log, media: media, served: make(chan error, 1)}
+	if n.relay, err = newRelays(cfg, media, log); err != nil {
 		return nil, errors.Join(err, media.Close(), listener.Close())
 	}
-	limited := api.LimitConnections(listener, cfg.Limits.MaxHTTPConnectionsPerIP, cfg.Limits.MaxHTTPConnections)
-	go func() { n.served <- n.server.Serve(limited) }() // ends in stop, which waits for it
+	n.http = api.Listener{Name: "http", Network: "tcp", Addr: addrPort(listener.Addr()), TLS: cfg.HTTP.TLS.Enabled()}
+	if err := n.assemble(); err != nil {
+		return nil, errors.Join(err, n.relay.Close(), media.Close(), listener.Close())
+	}
+	go func() { n.served <- n.server.Serve(listener) }() // ends in stop, which waits for it
 	return n, nil
 }
 
@@ -69,23 +81,75 @@ func newMedia(cfg config.Config, log *slog.Logger) (*sfu.Node, error) {
 	return media, nil
 }
 
+// newRelays opens the relay listener. When nobody chose its address and another node of this machine has the default port, it takes a free one.
+func newRelays(cfg config.Config, media *sfu.Node, log *slog.Logger) (*relay.Node, error) {
+	c := relay.Config{
+		Media: media, Addr: cfg.Relay.Addr, Secret: cfg.Relay.Secret.Reveal(), AllowedTargets: cfg.Relay.Targets(), DataDir: cfg.DataDir, Logger: log,
+		OnChange: func(info relay.Info) { api.AnnounceRelay(media, info) },
+	}
+	n, err := relay.Listen(c)
+	if !errors.Is(err, syscall.EADDRINUSE) || !cfg.Relay.DefaultAddr() {
+		return n, err
+	}
+	host, _, _ := net.SplitHostPort(c.Addr) // a default is well formed
+	log.Warn("relay port is taken by another program, using a free one", "addr", c.Addr)
+	c.Addr = net.JoinHostPort(host, "0")
+	return relay.Listen(c)
+}
+
 // assemble makes the HTTP side.
-func (n *node) assemble(log *slog.Logger) (err error) {
-	authorizer := api.NewAuthorizer(apiKeys(n.cfg.Auth.APIKeys))
-	serverConfig := api.Config{
-		Node: n.media, Authorizer: authorizer, Addr: n.http.Addr, PublicURL: n.cfg.HTTP.PublicURL, Logger: log,
-		Listeners: []api.Listener{n.http}, MaxJSONBytes: n.cfg.Limits.MaxJSONBytes, Mount: n.mount,
-	}
-	if n.http.TLS {
-		if serverConfig.TLS, err = api.TLSConfig(n.cfg.HTTP.TLS.CertFile, n.cfg.HTTP.TLS.KeyFile, log); err != nil {
-			return err
-		}
-	}
-	if n.whip, err = whip.New(whipConfig(n.cfg, n.media, authorizer, log)); err != nil {
+func (n *node) assemble() error {
+	tlsConfig, err := n.tlsConfig()
+	if err != nil {
 		return err
 	}
-	n.server = api.New(serverConfig)
+	accepted, err := credentials(n.cfg.Auth, n.log)
+	if err != nil {
+		return err
+	}
+	n.authorizer = api.NewAuthorizer(accepted)
+	throttle := &api.Throttle{}
+	whipConfig := whipConfig(n.cfg)
+	whipConfig.Node, whipConfig.Authorize, whipConfig.Middleware, whipConfig.Logger = n.media, n.authorizer.Authorize, throttle.Middleware, n.log
+	if n.admission, err = admission(n.cfg.Webhooks, n.log); err != nil {
+		accepted.Close()
+		return err
+	}
+	if n.admission != nil {
+		whipConfig.Admit = n.admit
+	}
+	if n.whip, err = whip.New(whipConfig); err != nil {
+		accepted.Close()
+		return err
+	}
+	webhooks, err := webhook.Open(webhook.Config{
+		Dir: n.cfg.DataDir, Rule: webhook.Rule{AllowPrivate: n.cfg.Webhooks.AllowPrivate}, Limit: n.cfg.Limits.MaxWebhooks, Logger: n.log,
+	})
+	if err != nil {
+		accepted.Close()
+		return errors.Join(err, n.whip.Close())
+	}
+	n.server = api.New(api.Config{
+		Webhooks: webhooks, Admission: n.admission, MaxEventStreams: n.cfg.Limits.MaxEventStreams,
+		Node: n.media, Relay: n.relay, Authorizer: n.authorizer, Addr: n.http.Addr, PublicURL: n.cfg.HTTP.PublicURL, Logger: n.log,
+		Listeners: append([]api.Listener{n.http}, api.RelayListeners(n.relay)...), Limits: httpLimits(n.cfg.Limits), Throttle: throttle, TLS: tlsConfig, Mount: n.mount,
+	})
 	return nil
+}
+
+// tlsConfig is nil for plain HTTP.
+func (n *node) tlsConfig() (_ *tls.Config, err error) {
+	files := n.cfg.HTTP.TLS
+	switch {
+	case len(files.ACMEDomains) > 0:
+		return api.ACME{Domains: files.ACMEDomains, CacheDir: filepath.Join(n.cfg.DataDir, "acme"), Directory: files.ACMEDirectory}.TLSConfig(), nil
+	case files.Enabled():
+		if n.certificate, err = api.LoadCertificate(files.CertFile, files.KeyFile, n.log); err != nil {
+			return nil, err
+		}
+		return n.certificate.TLSConfig(), nil
+	}
+	return nil, nil
 }
 
 func (n *node) mount(e *echo.Echo) {
@@ -121,10 +185,14 @@ func (n *node) drain(ctx context.Context) {
 // stop closes everything and waits for it. The sessions go first: with them end the event streams, for which the HTTP
 // server would wait otherwise.
 func (n *node) stop() error {
-	err := n.media.Close()
+	err := errors.Join(n.relay.Close(), n.media.Close())
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
 	err = errors.Join(err, n.server.Close(ctx), n.whip.Close())
+	n.authorizer.Replace(api.Credentials{}).Close()
+	if n.admission != nil {
+		n.admission.Close()
+	}
 	return errors.Join(err, <-n.served)
 }
 
@@ -185,11 +253,29 @@ func apiKeys(keys []config.APIKey) (converted []api.Key) {
 	return converted
 }
 
-func whipConfig(cfg config.Config, media *sfu.Node, authorizer *api.Authorizer, log *slog.Logger) whip.Config {
-	w := whip.Config{
-		Node: media, PublicURL: cfg.HTTP.PublicURL, StrictETag: cfg.WHIP.StrictETag, CounterOffer: cfg.WHEP.CounterOffer,
-		Authorize: authorizer.Authorize, Logger: log,
+// credentials are what cfg accepts. The caller closes them.
+func credentials(cfg config.Auth, log *slog.Logger) (accepted api.Credentials, err error) {
+	accepted.Keys = apiKeys(cfg.APIKeys)
+	if !cfg.JWT.Enabled() {
+		return accepted, nil
 	}
+	accepted.Tokens, err = api.NewTokenVerifier(api.TokenConfig{
+		HS256Secret: []byte(cfg.JWT.HS256Secret.Reveal()), JWKSURL: cfg.JWT.JWKSURL, Issuer: cfg.JWT.Issuer, Audience: cfg.JWT.Audience, Logger: log,
+	})
+	return accepted, err
+}
+
+func httpLimits(l config.Limits) api.Limits {
+	return api.Limits{
+		MaxJSONBytes: l.MaxJSONBytes, MaxConnections: l.MaxHTTPConnections, MaxConnectionsPerIP: l.MaxHTTPConnectionsPerIP,
+		PostsPerSecond: l.PostsPerSecond, PostBurst: l.PostBurst, PostsPerSecondPerIP: l.PostsPerSecondPerIP, PostBurstPerIP: l.PostBurstPerIP,
+		FailedCredentialsPerMinutePerIP: l.FailedCredentialsPerIP,
+	}
+}
+
+// whipConfig is the part that the configuration decides.
+func whipConfig(cfg config.Config) whip.Config {
+	w := whip.Config{PublicURL: cfg.HTTP.PublicURL, StrictETag: cfg.WHIP.StrictETag, CounterOffer: cfg.WHEP.CounterOffer}
 	if cfg.WHIP.OnConflict == config.OnConflictReject {
 		w.OnConflict = sfu.ConflictReject
 	}

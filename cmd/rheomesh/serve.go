@@ -19,7 +19,8 @@ func newServe() *cobra.Command {
 		Long: `Run a node. Flags win over RHEOMESH_ variables, variables over the file, the file over the defaults;
 "rheomesh config print" shows every key. Without credentials only this machine reaches the node.
 
-SIGTERM or Ctrl-C drains: no new sessions, then the present ones get their grace. A second one stops at once.`,
+SIGHUP reads file and variables again and takes up log level, credentials, limits of the HTTP side and certificates; a
+mistake in them changes nothing. SIGTERM or Ctrl-C drains: no new sessions, then the present ones get their grace. A second one stops at once.`,
 		Args: cobra.NoArgs,
 	}
 	load := nodeFlags(cmd)
@@ -28,15 +29,18 @@ SIGTERM or Ctrl-C drains: no new sessions, then the present ones get their grace
 		if err != nil {
 			return err
 		}
-		return serve(cmd, cfg)
+		return serve(cmd, cfg, load)
 	}
 	return cmd
 }
 
-func serve(cmd *cobra.Command, cfg config.Config) error {
+func serve(cmd *cobra.Command, cfg config.Config, load func() (config.Config, error)) error {
 	stop, restore := firstSignal()
 	defer restore()
-	log := newLogger(cmd.ErrOrStderr(), cfg.Log)
+	reload := make(chan os.Signal, 1) // one that waits is enough: it reads what is newest
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+	log, level := newAdjustableLogger(cmd.ErrOrStderr(), cfg.Log)
 	n, err := startNode(cfg, log)
 	if err != nil {
 		return err
@@ -44,16 +48,20 @@ func serve(cmd *cobra.Command, cfg config.Config) error {
 	if err := printBanner(cmd.OutOrStdout(), n); err != nil {
 		log.Warn("start lines not printed", "err", err)
 	}
-	select {
-	case <-stop.Done():
-		drain(n, log)
-	case err := <-n.served: // the listener broke
-		n.served <- nil // stop waits for it once more
-		log.Error("http server ended", "err", err)
-		_ = n.stop() // the first error tells more
-		return err
+	for {
+		select {
+		case <-reload:
+			n.reloadFrom(load, level)
+		case <-stop.Done():
+			drain(n, log)
+			return n.stop()
+		case err := <-n.served: // the listener broke
+			n.served <- nil // stop waits for it once more
+			log.Error("http server ended", "err", err)
+			_ = n.stop() // the first error tells more
+			return err
+		}
 	}
-	return n.stop()
 }
 
 func drain(n *node, log *slog.Logger) {

@@ -18,7 +18,7 @@ const module = "rheomesh/"
 
 // leaves are functions of bytes and numbers, and system calls: they know nothing of the rest.
 var leaves = []string{
-	"internal/codec", "internal/rtcpx", "internal/rtpx", "internal/sdp", "internal/sdpfrag", "internal/seqnum", "internal/udpbatch",
+	"internal/codec", "internal/rtcpx", "internal/rtpx", "internal/sdp", "internal/sdpfrag", "internal/seqnum", "internal/udpbatch", "relay/wire",
 }
 
 // rule forbids imports to some packages. Tests are free unless tests is set.
@@ -63,9 +63,15 @@ var rules = []rule{
 		reason: "a leaf must be usable, and testable, without the rest",
 	},
 	{
+		name:      "relay between surface and core",
+		applies:   func(dir string) bool { return under(dir, "relay") },
+		forbidden: prefix("github.com/labstack", "github.com/prometheus", module+"whip", module+"api", module+"cmd", module+"client", module+"config", module+"console"),
+		reason:    "relay attaches to sfu, and api shows it; it speaks HTTP to other nodes only, by itself",
+	},
+	{
 		name:      "core below the surface",
 		applies:   func(dir string) bool { return under(dir, "sfu") },
-		forbidden: prefix(module+"whip", module+"api", module+"cmd", module+"client", module+"config", module+"console"),
+		forbidden: prefix(module+"relay", module+"whip", module+"api", module+"cmd", module+"client", module+"config", module+"console"),
 		reason:    "imports point from the surface (cmd, api, whip) to the core (sfu), never back",
 	},
 	{
@@ -78,7 +84,7 @@ var rules = []rule{
 	{
 		name:      "our clients are strangers",
 		applies:   func(dir string) bool { return under(dir, "client") || under(dir, "clip") },
-		forbidden: prefix(module+"sfu", module+"whip", module+"api", module+"cmd", module+"config"),
+		forbidden: prefix(module+"sfu", module+"relay", module+"whip", module+"api", module+"cmd", module+"config"),
 		reason:    "they speak to any server by HTTP, SDP and RTP; sharing code with ours would hide its mistakes",
 	},
 	{
@@ -143,6 +149,7 @@ func TestRules(t *testing.T) {
 		{"pion in whip", "whip", "github.com/pion/sdp/v3"},
 		{"leaves", "internal/sdp", "rheomesh/sfu"},
 		{"core below the surface", "sfu", "rheomesh/whip"},
+		{"relay between surface and core", "relay", "rheomesh/api"},
 		{"whip below api", "whip", "rheomesh/api"},
 		{"our clients are strangers", "client", "rheomesh/sfu"},
 		{"flags and configuration", "whip", "github.com/spf13/cobra"},
@@ -151,5 +158,5 @@ func TestRules(t *testing.T) {
 		require.NotEqual(t, -1, i, row.rule)
 		require.True(t, rules[i].applies(row.dir) && rules[i].forbidden(row.imported), row.rule)
 	}
-	require.Len(t, rules, 8, "a rule without a row above")
+	require.Len(t, rules, 9, "a rule without a row above")
 }
