@@ -180,7 +180,7 @@ func benchmarkCalls(b *testing.B, offload bool, size int, seal bool) {
 	config := udpbatch.Config{DisableOffload: !offload}
 	from, err := udpbatch.Listen("udp4", "127.0.0.1:0", config)
 	require.NoError(b, err)
-	defer from.Close() //nolint:errcheck // a benchmark's socket
+	defer from.Close()
 	to, err := udpbatch.Listen("udp4", "127.0.0.1:0", config)
 	require.NoError(b, err)
 	var arrived atomic.Uint64

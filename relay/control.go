@@ -67,7 +67,7 @@ func (l *link) message(h wire.Header, plain []byte, from netip.AddrPort, via *so
 	case wire.TypeNACK:
 		return l.missed(plain, now)
 	case wire.TypeDemand:
-		return l.demanded(h, plain, now)
+		return l.demanded(h, plain)
 	case wire.TypeKeyframe:
 		return l.keyframesWanted(plain, now)
 	case wire.TypeLayers:
@@ -105,7 +105,7 @@ func (l *link) missed(plain []byte, now time.Time) error {
 }
 
 // demanded applies which layers the peer's viewers watch; an older demand that was overtaken says nothing any more.
-func (l *link) demanded(h wire.Header, plain []byte, now time.Time) error {
+func (l *link) demanded(h wire.Header, plain []byte) error {
 	flags, err := wire.ParseFlags(l.flags[:0], plain)
 	l.flags = flags
 	if err != nil || h.Seq < l.demandSeq {

@@ -160,11 +160,11 @@ func (n *Node) exchange(ctx context.Context, method string, addr netip.AddrPort,
 	if sign != nil {
 		number = sign(request)
 	}
-	response, err := n.client.Do(request)
+	response, err := n.client.Do(request) //nolint:bodyclose // closed below; verify looks at the header only
 	if err != nil {
 		return 0, nil, nil, fmt.Errorf("%s: %w: %w", addr, ErrUnreachable, errors.Unwrap(err))
 	}
-	defer response.Body.Close() //nolint:errcheck // nothing is lost with it
+	defer response.Body.Close()
 	raw, err = io.ReadAll(io.LimitReader(response.Body, maxBodyBytes+1))
 	if err != nil || len(raw) > maxBodyBytes {
 		return 0, nil, nil, fmt.Errorf("%s: response: %w", addr, ErrUnreachable)

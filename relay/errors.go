@@ -2,7 +2,7 @@ package relay
 
 import "errors"
 
-// What callers may branch on with errors.Is. Each is a state's reason too: see Reason.
+// What callers may branch on with errors.Is. Each has a word in reasons, which is a state's reason too.
 var (
 	ErrRelayNotFound  = errors.New("relay not found")
 	ErrLinkNotFound   = errors.New("link not found")

@@ -146,10 +146,6 @@ func (s *source) video(t testing.TB, layer int, ts uint32, payload []byte) {
 	s.write(t, s.feed.Layers()[0][layer], uint32(firstSSRC+layer), 96, &s.seq[layer], ts, payload)
 }
 
-func (s *source) audio(t testing.TB, ts uint32, payload []byte) {
-	s.write(t, s.feed.Layers()[1][0], firstSSRC+100, 111, &s.seq[len(s.seq)-1], ts, payload)
-}
-
 func (s *source) write(t testing.TB, l *sfu.FeedLayer, ssrc uint32, pt uint8, seq *uint16, ts uint32, payload []byte) {
 	packet := rtp.Packet{Header: rtp.Header{Version: 2, Marker: true, PayloadType: pt, SequenceNumber: *seq, Timestamp: ts, SSRC: ssrc}, Payload: payload}
 	*seq++

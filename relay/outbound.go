@@ -93,7 +93,7 @@ func (out *outbound) offers() (offers []streamOffer, left error) {
 	router, err := out.link.node.media.Router(out.router)
 	if err != nil {
 		out.keep(nil)
-		return nil, nil // it may come
+		return nil, nil //nolint:nilerr // the router may come
 	}
 	live := map[sfu.PublisherID]bool{}
 	for _, p := range router.Publishers() {

@@ -111,6 +111,7 @@ func (r *reception) media(l *link, s *inStream, datagram []byte, h wire.Header, 
 		}
 	case wire.TypeStreamEnd:
 		s.layer.Idle()
+	default: // of the link, not of a stream
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -249,11 +250,12 @@ func (r *Relay) noteAgreed(offers []streamOffer, refused error) {
 
 // fingerprint is never empty, so that "" equals none.
 func fingerprint(offers []streamOffer) string {
-	text := "set"
+	var text strings.Builder
+	text.WriteString("set")
 	for _, o := range offers {
-		text += " " + o.Key
+		text.WriteString(" " + o.Key)
 	}
-	return text
+	return text.String()
 }
 
 // forget makes the next comparison ask the peer again.
@@ -337,7 +339,10 @@ func (r *Relay) end(withdraw bool) {
 	l := r.link
 	r.state, r.err = StateClosed, nil
 	r.mu.Unlock()
-	if withdraw && l != nil {
+	if !withdraw { // the node stops, and takes the relay up again when it starts
+		return
+	}
+	if l != nil {
 		r.withdraw(l)
 	}
 	r.changed(nil)

@@ -358,7 +358,7 @@ func (l *link) servePull(_ *http.Request, body []byte) (any, error) {
 		return nil, ErrRemoteRouter
 	}
 	out := l.outboundFor(order.Relay, order.Router, order.Publishers, order.MaxHops)
-	out.accept(order.Accepted.Streams)
+	_ = out.accept(order.Accepted.Streams) // what the peer refused, it knows itself
 	offers, err := out.offers()
 	if err != nil && len(offers) == 0 {
 		return nil, err

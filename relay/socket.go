@@ -79,8 +79,7 @@ func errNoIPv6() error {
 		_ = probe.Close()
 		return errHasIPv6
 	}
-	var cause *net.OpError
-	if errors.As(err, &cause) {
+	if cause, ok := errors.AsType[*net.OpError](err); ok {
 		return errors.Unwrap(cause.Err)
 	}
 	return err

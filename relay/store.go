@@ -61,7 +61,7 @@ func (s *store) save(orders []Order) error {
 	if err != nil {
 		return err
 	}
-	defer os.Remove(file.Name()) //nolint:errcheck // after the rename there is nothing to remove
+	defer os.Remove(file.Name())
 	_, err = file.Write(append(raw, '\n'))
 	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return err

@@ -90,6 +90,12 @@ var pageLine = regexp.MustCompile(`(?m)^Page +(\S+)/$`)
 func startServe(t testing.TB, env []string, args ...string) *process {
 	t.Helper()
 	cmd := command(t, env, append([]string{"serve", "--http", "127.0.0.1:0", "--media", "127.0.0.1:0", "--relay", "127.0.0.1:0"}, args...)...)
+	return started(t, cmd)
+}
+
+// started starts a serve command and waits until it has printed what it offers.
+func started(t testing.TB, cmd *exec.Cmd) *process {
+	t.Helper()
 	p := &process{Cmd: cmd, stderr: &lockedBuffer{}}
 	cmd.Stderr = p.stderr
 	stdout, err := cmd.StdoutPipe()

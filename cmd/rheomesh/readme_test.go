@@ -33,6 +33,7 @@ func TestReadme(t *testing.T) {
 			tried++
 			assert.Less(t, curl(t, p.url, strings.Fields(rest)), 300, line)
 		}
+		line = strings.Replace(line, "go run ./cmd/rheomesh ", "./rheomesh ", 1)
 		if rest, ok := strings.CutPrefix(line, "./rheomesh "); ok {
 			name, _, _ := strings.Cut(rest, " ")
 			found, _, err := newRoot().Find([]string{name})

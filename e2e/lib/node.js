@@ -61,7 +61,7 @@ export class Node {
    */
   static async start({ config } = {}) {
     const directory = await mkdtemp(join(tmpdir(), 'rheomesh-e2e-'));
-    const args = ['serve', '--http', '127.0.0.1:0', '--relay', '127.0.0.1:0', '--media', 'localhost:0', '--data-dir', directory];
+    const args = ['serve', '--http', '127.0.0.1:0', '--relay', '127.0.0.1:0', '--media', 'localhost:0', '--relay', 'localhost:0', '--data-dir', directory];
     if (config) {
       const file = join(directory, 'config.yaml'); // JSON is YAML
       await writeFile(file, JSON.stringify(config));

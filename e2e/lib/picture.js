@@ -96,3 +96,19 @@ export async function assertDecodes(page, count = 30) {
     return row.framesDecoded >= start.framesDecoded + count ? row : undefined;
   });
 }
+
+/**
+ * Frames go on being decoded, over two seconds, at a third of thirty a second or more: a player that waits for a
+ * reference which never comes asks for a keyframe only after three.
+ * @param {import('playwright-core').Page} page
+ */
+export async function assertFlows(page) {
+  const [first] = await videoStats(page, 'inbound-rtp');
+  const last = await until('statistics of two seconds later', async () => {
+    const [row] = await videoStats(page, 'inbound-rtp');
+    return row.timestamp - first.timestamp >= 2_000 ? row : undefined;
+  });
+  const seconds = (last.timestamp - first.timestamp) / 1000;
+  const [frames, packets] = [last.framesDecoded - first.framesDecoded, last.packetsReceived - first.packetsReceived];
+  assert.ok(frames >= seconds * 10, `${frames} frames decoded in ${seconds.toFixed(1)} s, while ${packets} packets arrived`);
+}

@@ -20,8 +20,9 @@ test('the estimate of the bandwidth reaches what the publisher wants', async (t)
   const estimate = await until(`an estimate of ${wanted} bit/s`, async () => {
     const bps = await page.evaluate(async () => {
       const [connection] = /** @type {any} */ (globalThis).probe.connections;
-      const rows = [...(await connection.getStats()).values()];
-      return rows.find(({ type, nominated }) => type === 'candidate-pair' && nominated)?.availableOutgoingBitrate ?? 0;
+      const report = await connection.getStats();
+      const transport = [...report.values()].find(({ type }) => type === 'transport');
+      return report.get(transport?.selectedCandidatePairId)?.availableOutgoingBitrate ?? 0;
     });
     if (bps < wanted) throw new Error(`it is ${bps} bit/s`);
     return bps;

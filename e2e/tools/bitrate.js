@@ -38,9 +38,10 @@ async function curve({ endpoint, seconds: length }) {
   let before = { bytes: 0, at: performance.now() };
   for (let second = 0; second < length; second++) {
     await new Promise((resolve) => { setTimeout(resolve, 1000); });
-    const stats = [...(await sender.getStats()).values()];
+    const report = await sender.getStats();
+    const stats = [...report.values()];
     const out = stats.find(({ type }) => type === 'outbound-rtp');
-    const pair = stats.find(({ type, nominated }) => type === 'candidate-pair' && nominated);
+    const pair = report.get(stats.find(({ type }) => type === 'transport')?.selectedCandidatePairId);
     const remote = stats.find(({ type }) => type === 'remote-inbound-rtp');
     const at = performance.now();
     rows.push({
