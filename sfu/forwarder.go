@@ -65,14 +65,16 @@ type forwarder struct {
 	catching   bool // the cursor is on its way from a cached keyframe to the head
 	paused     bool
 
-	segments segments
-	nextOut  uint64 // extended sequence number after the highest one sent
-	lastIn   uint64 // highest number of the log sent in this segment
-	lastTS   uint32 // newest timestamp sent
-	lastTime int64  // arrival of the packet that had it
-	rtxSeq   uint64
-	gate     resendGate
-	asked    [viewerKeyframes]int64 // when the viewer's last requests were passed on
+	segments    segments
+	nextOut     uint64 // extended sequence number after the highest one sent
+	lastIn      uint64 // highest number of the log sent in this segment
+	lastTS      uint32 // newest timestamp sent
+	lastTime    int64  // arrival of the packet that had it
+	lastPicture uint16 // newest PictureID sent
+	lastTL0     uint8  // newest TL0PICIDX sent
+	rtxSeq      uint64
+	gate        resendGate
+	asked       [viewerKeyframes]int64 // when the viewer's last requests were passed on
 
 	path mediaport.Path // of this round
 
@@ -319,6 +321,7 @@ func (f *forwarder) forward(p *Packet, now int64) {
 	if p.Seq >= f.lastIn {
 		f.lastIn, f.nextOut = p.Seq, out+1
 		f.lastTS, f.lastTime = s.timestamp(p.Header.Timestamp), p.Arrival
+		f.lastPicture, f.lastTL0 = p.Numbers.PictureID+s.pictureShift, p.Numbers.TL0PicIdx+s.tl0Shift
 	}
 }
 
@@ -345,6 +348,10 @@ func (f *forwarder) open(p *Packet) *segment {
 		start = f.lastTS + uint32(elapsed*int64(f.clockRate)/int64(time.Second))
 	}
 	next.tsOffset = start - next.timestamp(p.Header.Timestamp)
+	if previous != nil {
+		next.pictureShift, next.tl0Shift = f.lastPicture+1-p.Numbers.PictureID, f.lastTL0+1-p.Numbers.TL0PicIdx
+		next.renumber = next.pictureShift != 0 || next.tl0Shift != 0
+	}
 	f.segments.add(next)
 	f.lastIn = p.Seq
 	return f.segments.newest()
@@ -365,6 +372,10 @@ func (f *forwarder) emit(p *Packet, s *segment, out uint64, now int64) bool {
 	payload := p.Payload()
 	if format.primaryRED {
 		payload = redPrimary(payload)
+	}
+	if s.renumber && p.Numbers != (FrameNumbers{}) {
+		payload = append(f.worker.payload[:0], payload...)
+		s.apply(&p.Numbers, payload)
 	}
 	n, err := f.subscriber.transport.SealRTP(buf, len(header), payload, f.ssrc, out)
 	if err != nil {
@@ -443,6 +454,9 @@ func (f *forwarder) emitRTX(p *Packet, s *segment, out uint64, format format, no
 	}
 	payload := binary.BigEndian.AppendUint16(f.worker.payload[:0], uint16(out))
 	payload = append(payload, original...)
+	if s.renumber {
+		s.apply(&p.Numbers, payload[2:])
+	}
 	buf := f.room(len(p.Data) + 2)
 	rewrite := rtpx.Rewrite{
 		PayloadType: format.rtxPT, Seq: uint16(f.rtxSeq), Timestamp: s.timestamp(p.Header.Timestamp), SSRC: f.rtxSSRC, Marker: p.Header.Marker, Extensions: s.extensions,

@@ -411,7 +411,7 @@ func (s *stream) append(n *Node, c codec.Codec, plain []byte, h rtpx.Header, seq
 	codec.Inspect(c, h.Payload(plain), &s.info)
 	s.layer.log.Append(Packet{
 		Data: plain, Header: h, Seq: seq, Arrival: now.UnixNano(), Age: int64(age),
-		Keyframe: s.info.Keyframe, Spatial: s.info.Spatial, Temporal: s.info.Temporal,
+		Keyframe: s.info.Keyframe, Spatial: s.info.Spatial, Temporal: s.info.Temporal, Numbers: frameNumbers(&s.info),
 	})
 	s.layer.observe(c, &s.info, len(plain), now.UnixNano())
 	s.bytes += uint64(len(plain))

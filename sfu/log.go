@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rheomesh/internal/codec"
 	"rheomesh/internal/rtpx"
 )
 
@@ -34,6 +35,23 @@ type Packet struct {
 	// Keyframe marks packets of a frame that a decoder can start with, as far as the packet itself tells.
 	Keyframe          bool
 	Spatial, Temporal uint8
+	Numbers           FrameNumbers
+}
+
+// FrameNumbers are the numbers that VP8 and VP9 give frames inside their payload descriptors (RFC 7741 section 4.2, RFC 9628 section 4.2). Decoders take a jump in
+// them for loss, so they must go on without one when a viewer changes layers. Offsets count from the start of the payload; 0 means that a number is absent.
+type FrameNumbers struct {
+	PictureID                        uint16
+	PictureIDOffset, TL0PicIdxOffset uint8
+	PictureIDLong                    bool // 15 bits in two bytes
+	TL0PicIdx                        uint8
+}
+
+func frameNumbers(info *codec.Info) FrameNumbers {
+	return FrameNumbers{
+		PictureID: uint16(max(info.PictureID, 0)), PictureIDOffset: info.PictureIDOffset, PictureIDLong: info.PictureIDLong,
+		TL0PicIdx: info.TL0PicIdx, TL0PicIdxOffset: info.TL0PicIdxOffset,
+	}
 }
 
 // born is when the packet reached its first node, in nanoseconds since the Unix epoch.

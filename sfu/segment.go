@@ -13,14 +13,17 @@ const (
 // segment is a stretch of a viewer's stream with one simple mapping from a log's numbers to the viewer's. A new one starts at each join, layer switch, skip
 // and restart of the publisher. It is a pure function, so a packet that is sent again is the same to the last bit.
 type segment struct {
-	layer      *Layer
-	inSeq      uint64 // extended sequence number of its first packet in the log
-	outSeq     uint64 // the same packet's number for the viewer
-	tsOffset   uint32 // added to timestamps
-	liveTS     uint32 // timestamps before it are compressed towards it, when catchUp is set
-	catchUp    bool
-	formats    *formats
-	extensions *rtpx.ExtensionMap
+	layer        *Layer
+	inSeq        uint64 // extended sequence number of its first packet in the log
+	outSeq       uint64 // the same packet's number for the viewer
+	tsOffset     uint32 // added to timestamps
+	liveTS       uint32 // timestamps before it are compressed towards it, when catchUp is set
+	catchUp      bool
+	renumber     bool   // pictureShift or tl0Shift is not zero
+	pictureShift uint16 // added to PictureID
+	tl0Shift     uint8  // added to TL0PICIDX
+	formats      *formats
+	extensions   *rtpx.ExtensionMap
 }
 
 // seq maps a sequence number of the log. Hot path.
@@ -34,6 +37,21 @@ func (s *segment) timestamp(in uint32) uint32 {
 		}
 	}
 	return in + s.tsOffset
+}
+
+// apply writes the viewer's frame numbers into a copy of the packet's payload. Hot path after a viewer's first switch.
+func (s *segment) apply(n *FrameNumbers, payload []byte) {
+	if at := int(n.PictureIDOffset); at != 0 {
+		id := n.PictureID + s.pictureShift
+		if n.PictureIDLong {
+			payload[at], payload[at+1] = 0x80|byte(id>>8)&0x7f, byte(id)
+		} else {
+			payload[at] = byte(id) & 0x7f
+		}
+	}
+	if at := int(n.TL0PicIdxOffset); at != 0 {
+		payload[at] = n.TL0PicIdx + s.tl0Shift
+	}
 }
 
 // formats says, for each payload type of a publisher's track, how a viewer gets it.
