@@ -52,7 +52,7 @@ func TestHandshakeTwiceIsOneLink(t *testing.T) {
 	body := n.offer(t, offerTerms{VersionMin: 1, VersionMax: 3, NodeID: "other", Epoch: "e", Nonce: "n", Line: "l", Handle: 7})
 	first := n.call("PUT", "/relay/v1/links/other", "", body)
 	require.Equal(t, http.StatusOK, first.Code, first.Body)
-	for range 100 {
+	for range 50 { // well below the limit of handshakes
 		require.Equal(t, first.Body.Bytes(), n.call("PUT", "/relay/v1/links/other", "", body).Body.Bytes())
 	}
 	require.Len(t, n.Links(), 1)
