@@ -70,6 +70,23 @@ func TestWindowBounds(t *testing.T) {
 	require.GreaterOrEqual(t, windowPackets, 8192)
 }
 
+// The oldest numbers of the window and the newest never share a word of the ring: neither is taken for the other.
+func TestWindowEnds(t *testing.T) {
+	for offset := uint64(0); offset < 64; offset++ {
+		var w Window
+		newest := uint64(10*windowWords*64) + offset
+		w.Mark(newest - windowPackets + 1)
+		w.Mark(newest)
+		require.True(t, w.Seen(newest-windowPackets+1), "offset %d", offset)
+		require.True(t, w.Seen(newest-windowPackets), "too old")
+		for ahead := uint64(1); ahead < 128; ahead++ {
+			require.False(t, w.Seen(newest+ahead), "offset %d", offset)
+			w.Mark(newest + ahead)
+			require.False(t, w.Seen(newest+ahead-windowPackets+1), "offset %d, %d ahead", offset, ahead)
+		}
+	}
+}
+
 // A link that loses, swaps and repeats: whatever is asked for and sent again closes its gap, and nothing is asked for that has come.
 func TestGapsAgainstModel(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
