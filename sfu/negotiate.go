@@ -2,6 +2,7 @@ package sfu
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"time"
@@ -237,3 +238,6 @@ func (s *Session) accepted(answer *sdp.Description, credentials transport.Creden
 	s.join()
 	link.Start()
 }
+
+// newSessionNumber draws the number of an SDP origin line (RFC 9429 section 5.2.1).
+func newSessionNumber() uint64 { return rand.Uint64() >> 1 }
