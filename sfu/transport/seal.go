@@ -8,6 +8,8 @@ import (
 
 	"github.com/pion/rtp"
 	"github.com/pion/srtp/v3"
+
+	"rheomesh/internal/aesgcm"
 )
 
 // Overhead is the most that sealing adds to a packet: the 16-byte tag of AES-GCM (RFC 7714 section 14.2).
@@ -48,14 +50,22 @@ func newGCMSealer(key, salt []byte) (*gcmSealer, error) {
 	if err != nil {
 		return nil, err
 	}
-	block, err := aes.NewCipher(sessionKey)
+	s := &gcmSealer{}
+	copy(s.salt[:], sessionSalt)
+	s.aead, err = newGCM(sessionKey)
+	return s, err
+}
+
+// newGCM makes the cipher of a 16- or 32-byte key.
+func newGCM(key []byte) (cipher.AEAD, error) {
+	if len(key) == aesgcm.KeySize {
+		return aesgcm.New(key)
+	}
+	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
 	}
-	s := &gcmSealer{}
-	copy(s.salt[:], sessionSalt)
-	s.aead, err = cipher.NewGCM(block)
-	return s, err
+	return cipher.NewGCM(block)
 }
 
 // seal is the hot path. The nonce is 00 00 ‖ SSRC ‖ ROC ‖ SEQ, xored with the salt (RFC 7714 section 8.1); the header is the associated data.
