@@ -55,7 +55,7 @@ func inspectOBU(obu []byte, layered bool, info *Info) bool {
 			return layered
 		}
 		if !layered {
-			info.Temporal, info.Spatial, layered = body[0]>>5, body[0]>>3&3, true
+			info.Temporal, info.Spatial, info.Layered, layered = body[0]>>5, body[0]>>3&3, true, true
 		}
 		body = body[1:]
 	}

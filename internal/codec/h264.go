@@ -7,14 +7,16 @@ import (
 
 // NAL unit types (H.264 table 7-1, RFC 6184 section 5.2).
 const (
-	h264Slice = 1
-	h264IDR   = 5
-	h264SEI   = 6
-	h264SPS   = 7
-	h264PPS   = 8
-	h264AUD   = 9
-	h264STAPA = 24
-	h264FUA   = 28
+	h264Slice  = 1
+	h264IDR    = 5
+	h264SEI    = 6
+	h264SPS    = 7
+	h264PPS    = 8
+	h264AUD    = 9
+	h264Prefix = 14 // before each slice of the base layer, with what its header has no room for
+	h264SVC    = 20 // slice of an enhancement layer
+	h264STAPA  = 24
+	h264FUA    = 28
 
 	h264ScalingListDefault = 8 // H.264 section 7.3.2.1.1.1
 )
@@ -61,7 +63,25 @@ func inspectH264Unit(typ uint8, body []byte, info *Info) {
 		info.FrameStart, info.ParameterSet = true, true
 	case h264SEI, h264AUD:
 		info.FrameStart = true
+	case h264Prefix, h264SVC: // each slice has one, so none starts a frame
+		h264Layers(body, info)
 	}
+}
+
+// h264Layers reads the three bytes that extend the NAL header of SVC (H.264 section G.7.3.1.1, RFC 6190 section 1.1.3). Those of multiview coding,
+// without the first bit, are not SVC's.
+//
+//	+---------------+---------------+---------------+
+//	|0|1|2|3|4|5|6|7|0|1|2|3|4|5|6|7|0|1|2|3|4|5|6|7|
+//	+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+-+
+//	|R|I|   PRID    |N| DID |  QID  | TID |U|D|O| RR|
+//	+---------------+---------------+---------------+
+func h264Layers(body []byte, info *Info) {
+	if len(body) < 3 || body[0]&0x80 == 0 {
+		return
+	}
+	info.Layered = true
+	info.Spatial, info.Temporal = body[1]>>4&7, body[2]>>5
 }
 
 // h264FirstSlice reports whether first_mb_in_slice is 0, which Exp-Golomb writes as a single 1 bit (H.264 section 7.3.3).

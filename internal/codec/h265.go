@@ -4,6 +4,10 @@ import "encoding/binary"
 
 // NAL unit types (H.265 table 7-1, RFC 7798 section 4.4).
 const (
+	h265TSAN      = 2 // temporal sub-layer access, not for reference within its sub-layer
+	h265TSAR      = 3 // … for reference
+	h265STSAN     = 4 // step-wise temporal sub-layer access
+	h265STSAR     = 5
 	h265FirstIRAP = 16 // BLA_W_LP
 	h265LastIRAP  = 21 // CRA_NUT
 	h265LastVCL   = 31
@@ -27,7 +31,7 @@ func inspectH265(p []byte, info *Info) {
 	if len(p) < 2 {
 		return
 	}
-	info.Temporal = max(p[1]&7, 1) - 1 // TID counts from 1
+	info.Temporal, info.Layered = max(p[1]&7, 1)-1, true // TID counts from 1
 	switch typ := p[0] >> 1 & 0x3f; typ {
 	case h265AP: // 16-bit size before each unit (RFC 7798 section 4.4.2)
 		for p = p[2:]; len(p) > 2; {
@@ -39,7 +43,11 @@ func inspectH265(p []byte, info *Info) {
 			p = p[end:]
 		}
 	case h265FU: // |S|E| FuType | behind the payload header (RFC 7798 section 4.4.3)
-		if len(p) > 2 && p[2]&0x80 != 0 {
+		if len(p) < 3 {
+			return
+		}
+		inspectH265Access(p[2]&0x3f, info)
+		if p[2]&0x80 != 0 {
 			inspectH265Unit(p[2]&0x3f, p[3:], info)
 		}
 	default:
@@ -51,6 +59,7 @@ func inspectH265(p []byte, info *Info) {
 func inspectH265Unit(typ uint8, body []byte, info *Info) {
 	switch {
 	case typ <= h265LastVCL:
+		inspectH265Access(typ, info)
 		// first_slice_segment_in_pic_flag (H.265 section 7.3.6.1): a keyframe in several slices starts at the first only.
 		if len(body) == 0 || body[0]&0x80 == 0 {
 			return
@@ -66,6 +75,14 @@ func inspectH265Unit(typ uint8, body []byte, info *Info) {
 		info.FrameStart, info.ParameterSet = true, true
 	case typ == h265AUD || typ == h265PrefixSEI:
 		info.FrameStart = true
+	}
+}
+
+// inspectH265Access marks a slice of a picture with which decoding of its temporal layer may begin: for TSA with nothing of this and higher layers before it, for
+// STSA with nothing of its own (H.265 section 7.4.2.2).
+func inspectH265Access(typ uint8, info *Info) {
+	if typ >= h265TSAN && typ <= h265STSAR {
+		info.SwitchPoint, info.SwitchAbove = true, typ <= h265TSAR
 	}
 }
 

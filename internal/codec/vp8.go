@@ -17,6 +17,7 @@ package codec
 //	TK: |TID|Y| KEYIDX  |
 //	    +-+-+-+-+-+-+-+-+
 func inspectVP8(p []byte, info *Info) {
+	info.Layered = true
 	at := 1
 	if p[0]&0x80 != 0 {
 		if at = vp8Extended(p, info); at == 0 {

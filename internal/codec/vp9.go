@@ -24,6 +24,7 @@ import "encoding/binary"
 func inspectVP9(p []byte, info *Info) {
 	flags, at := p[0], 1
 	predicted, flexible, begin := flags&0x40 != 0, flags&0x10 != 0, flags&0x08 != 0
+	info.Predicted, info.Flexible, info.NotInterLayer, info.Layered = predicted, flexible, flags&0x01 != 0, true
 	if flags&0x80 != 0 {
 		if at = pictureID(p, at, info); at == 0 {
 			return
@@ -35,7 +36,7 @@ func inspectVP9(p []byte, info *Info) {
 		}
 	}
 	if flexible && predicted {
-		if at = vp9References(p, at); at == 0 {
+		if at = vp9References(p, at, info); at == 0 {
 			return
 		}
 	}
@@ -59,6 +60,7 @@ func vp9Layers(p []byte, at int, flexible bool, info *Info) int {
 		return 0
 	}
 	info.Temporal, info.SwitchPoint, info.Spatial = p[at]>>5, p[at]&0x10 != 0, p[at]>>1&7
+	info.InterLayer, info.SwitchAbove = p[at]&1 != 0, info.SwitchPoint && info.Temporal == 0
 	at++
 	if flexible {
 		return at
@@ -70,12 +72,13 @@ func vp9Layers(p []byte, at int, flexible bool, info *Info) int {
 	return at + 1
 }
 
-// vp9References passes over the reference indices at p[at], at most three, and returns the offset behind them, or 0 when they are cut.
-func vp9References(p []byte, at int) int {
-	for range 3 {
+// vp9References reads the reference indices at p[at], at most three, and returns the offset behind them, or 0 when they are cut.
+func vp9References(p []byte, at int, info *Info) int {
+	for i := range info.References {
 		if at >= len(p) {
 			return 0
 		}
+		info.References[i] = p[at] >> 1
 		at++
 		if p[at-1]&1 == 0 {
 			return at
@@ -97,6 +100,7 @@ func vp9Structure(p []byte, at int, info *Info) int {
 		if at+4*layers > len(p) {
 			return 0
 		}
+		info.SizesOffset = uint8(at)
 		at += 4 * layers
 		info.setSize(uint64(binary.BigEndian.Uint16(p[at-4:])), uint64(binary.BigEndian.Uint16(p[at-2:])))
 	}
