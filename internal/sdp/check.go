@@ -45,8 +45,8 @@ func check(d *Description, role Role) error {
 			return fmt.Errorf("m-line %d (mid %q): more than one %s section: %w", i, quoted(m.MID), m.Kind, ErrUnacceptable)
 		}
 	}
-	if count[Audio]+count[Video] == 0 {
-		return fmt.Errorf("neither audio nor video: %w", ErrUnacceptable)
+	if len(count) == 0 {
+		return fmt.Errorf("no audio, video or data section: %w", ErrUnacceptable)
 	}
 	return checkBundle(d)
 }

@@ -30,7 +30,7 @@ func TestCheck(t *testing.T) {
 		"audio":     {[]string{audioLine}, "", ""},
 		"video":     {[]string{videoLine}, "", ""},
 		"data too":  {[]string{bundle, videoLine, dataLine}, "", ""},
-		"data only": {[]string{dataLine}, "neither audio nor video", "neither audio nor video"},
+		"data only": {[]string{dataLine}, "", ""},
 		"two videos": {
 			[]string{bundle, videoLine, strings.Replace(videoLine, "mid:1", "mid:3", 1)},
 			"m-line 1 (mid \"3\"): more than one video section", "more than one video section",
@@ -44,7 +44,7 @@ func TestCheck(t *testing.T) {
 			"more than one application section", "more than one application section",
 		},
 		"disabled second video": {[]string{bundle, videoLine, "m=video 0 UDP/TLS/RTP/SAVPF 96\na=mid:3\na=inactive"}, "", ""},
-		"all disabled":          {[]string{strings.Replace(videoLine, " 9 ", " 0 ", 1)}, "neither audio nor video", "neither audio nor video"},
+		"all disabled":          {[]string{strings.Replace(videoLine, " 9 ", " 0 ", 1)}, "no audio, video or data section", "no audio, video or data section"},
 		"no group":              {[]string{audioLine, videoLine}, "m-line 0 (mid \"0\"): not in the BUNDLE group", "not in the BUNDLE group"},
 		"no group, one active":  {[]string{audioLine, strings.Replace(videoLine, " 9 ", " 0 ", 1)}, "", ""},
 		"outside the group":     {[]string{"a=group:BUNDLE 0", audioLine, videoLine}, "m-line 1 (mid \"1\")", "m-line 1 (mid \"1\")"},

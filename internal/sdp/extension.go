@@ -23,14 +23,10 @@ var publishExtensions = []string{
 	ExtAudioLevel, ExtOrientation, ExtPlayoutDelay, ExtColorSpace, ExtDependency,
 }
 
-// playExtensions are those that a viewer gets from us; playCCExtensions come on
-// top when the viewer's bandwidth is estimated.
-var (
-	playExtensions = []string{
-		ExtMID, ExtAbsCaptureTime, ExtAudioLevel, ExtOrientation, ExtPlayoutDelay, ExtDependency,
-	}
-	playCCExtensions = []string{ExtTransportCC, ExtAbsSendTime}
-)
+// playExtensions are those that a viewer gets from us.
+var playExtensions = []string{
+	ExtMID, ExtAbsCaptureTime, ExtAudioLevel, ExtOrientation, ExtPlayoutDelay, ExtDependency, ExtTransportCC,
+}
 
 // PublishExtensions are the extensions of a publisher's section that the answer
 // accepts, with the ids of the offer and the direction of the answer.
@@ -38,14 +34,13 @@ func PublishExtensions(m Media) []Extension {
 	return answerExtensions(m, RecvOnly, publishExtensions)
 }
 
-// PlayExtensions are the same for a viewer's section. With withTransportCC the
-// answer also accepts what bandwidth estimation needs.
-func PlayExtensions(m Media, withTransportCC bool) []Extension {
-	accepted := playExtensions
-	if withTransportCC {
-		accepted = slices.Concat(playExtensions, playCCExtensions)
+// PlayExtensions are the same for a viewer's section.
+func PlayExtensions(m Media) []Extension {
+	kept := answerExtensions(m, SendOnly, playExtensions)
+	if !m.TransportWide() {
+		kept = slices.DeleteFunc(kept, func(e Extension) bool { return e.URI == ExtTransportCC })
 	}
-	return answerExtensions(m, SendOnly, accepted)
+	return kept
 }
 
 // answerExtensions keeps the accepted extensions that the client uses in the

@@ -43,7 +43,7 @@ func answerTo(offer *Description, role Role) *Answer {
 			ours.Codecs, ours.Extensions, ours.RIDs = PublishCodecs(m), PublishExtensions(m), m.SimulcastSend
 		default:
 			a.StreamID = "cam1"
-			ours.Codecs, ours.Extensions = PlayCodecs(m, false), PlayExtensions(m, false)
+			ours.Codecs, ours.Extensions = PlayCodecs(m), PlayExtensions(m)
 			ours.SSRC, ours.CNAME = uint32(1000*(i+1)), "cname1"
 			if m.Kind == Video {
 				ours.RTXSSRC = ours.SSRC + 1

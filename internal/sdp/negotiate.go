@@ -45,18 +45,30 @@ func PublishCodecs(m Media) []Codec {
 
 // PlayCodecs are the same for a viewer's section: everything that the viewer
 // offered and we carry, so that the publisher's codec may change without a new
-// negotiation. Bandwidth feedback is accepted only with withTransportCC,
-// because a viewer should not send what nobody reads.
-func PlayCodecs(m Media, withTransportCC bool) []Codec {
+// negotiation. Of bandwidth feedback one kind is accepted, and for video only:
+// a viewer should not send what nobody reads.
+func PlayCodecs(m Media) []Codec {
+	transportWide := m.TransportWide()
 	return answerCodecs(m, func(codec Codec, feedback string) bool {
 		switch feedback {
 		case "transport-cc":
-			return withTransportCC
+			return transportWide
 		case "goog-remb":
-			return withTransportCC && !slices.Contains(codec.Feedback, "transport-cc")
+			return m.Kind == Video && (!transportWide || !slices.Contains(codec.Feedback, "transport-cc"))
 		}
 		return isRepair(m.Kind, feedback)
 	})
+}
+
+// TransportWide reports whether packets that we send into the section may
+// have transport-wide numbers: it is video, offers the extension and its
+// feedback, and has RTX. Without RTX a packet is sent again as it was, to the
+// last bit, so it cannot have a new number.
+func (m Media) TransportWide() bool {
+	offered := len(answerExtensions(m, SendOnly, []string{ExtTransportCC})) > 0
+	reported := slices.ContainsFunc(m.Codecs, func(c Codec) bool { return slices.Contains(c.Feedback, "transport-cc") })
+	repaired := slices.ContainsFunc(m.Codecs, func(c Codec) bool { return c.Name == RTX })
+	return m.Kind == Video && offered && reported && repaired
 }
 
 // isRepair reports whether feedback asks for packets or key frames.

@@ -2,6 +2,7 @@ package sdp
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -70,25 +71,17 @@ func TestAnswerCodecs(t *testing.T) {
 			"120 VP8 [nack, nack pli, ccm fir, transport-cc]; 124 rtx; 121 VP9 [nack, nack pli, ccm fir, transport-cc]; 125 rtx; " +
 				"126 H264 [nack, nack pli, ccm fir, transport-cc]; 127 rtx; 97 H264 [nack, nack pli, ccm fir, transport-cc]; 98 rtx",
 		},
-		"play video": {
-			"eyevinn_play", 0, func(m Media) []Codec { return PlayCodecs(m, false) },
-			"96 VP8 [ccm fir, nack, nack pli]; 97 rtx; 102 H264 [ccm fir, nack, nack pli]; 103 rtx",
-		},
-		"play video with transport-cc": {
-			"eyevinn_play", 0, func(m Media) []Codec { return PlayCodecs(m, true) },
-			"96 VP8 [transport-cc, ccm fir, nack, nack pli]; 97 rtx; 102 H264 [transport-cc, ccm fir, nack, nack pli]; 103 rtx",
+		"play video without the extension: REMB": {
+			"eyevinn_play", 0, PlayCodecs,
+			"96 VP8 [goog-remb, ccm fir, nack, nack pli]; 97 rtx; 102 H264 [goog-remb, ccm fir, nack, nack pli]; 103 rtx",
 		},
 		"play video with only REMB": {
-			"libdatachannel_play", 0, func(m Media) []Codec { return PlayCodecs(m, true) },
+			"libdatachannel_play", 0, PlayCodecs,
 			"102 H264 [nack, nack pli, goog-remb]",
 		},
 		"play audio": {
-			"eyevinn_play", 1, func(m Media) []Codec { return PlayCodecs(m, false) },
+			"eyevinn_play", 1, PlayCodecs,
 			"111 opus [nack]; 9 G722",
-		},
-		"play audio with transport-cc": {
-			"eyevinn_play", 1, func(m Media) []Codec { return PlayCodecs(m, true) },
-			"111 opus [transport-cc, nack]; 9 G722",
 		},
 		"data": {"libdatachannel_play", 2, PublishCodecs, ""},
 	}
@@ -122,7 +115,7 @@ func TestAnswerCodecsHelpers(t *testing.T) {
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			require.Equal(t, test.want, list(PublishCodecs(test.media)))
-			require.Equal(t, test.want, list(PlayCodecs(test.media, true)))
+			require.Equal(t, test.want, list(PlayCodecs(test.media)))
 		})
 	}
 }
@@ -130,7 +123,7 @@ func TestAnswerCodecsHelpers(t *testing.T) {
 func TestAnswerCodecsCopy(t *testing.T) {
 	m := parsed(t, "obs32").Media[1]
 	before := strings.Join(m.Codecs[0].Feedback, ",")
-	PlayCodecs(m, false)[0].Feedback[0] = "changed"
+	PlayCodecs(m)[0].Feedback[0] = "changed"
 	require.Equal(t, before, strings.Join(m.Codecs[0].Feedback, ","))
 }
 
@@ -147,13 +140,14 @@ func TestAnswerExtensions(t *testing.T) {
 	require.Equal(t, "2 13 3 5 8 4 10 11 12", ids(PublishExtensions(publish.Media[1])))
 
 	play := parsed(t, "chromium_play")
-	require.Equal(t, "3 5 9", ids(PlayExtensions(play.Media[0], false)))
-	require.Equal(t, "2 3 4 5 9", ids(PlayExtensions(play.Media[0], true)))
+	require.Equal(t, "3 4 5 9", ids(PlayExtensions(play.Media[0])))
+	play.Media[0].Codecs = slices.DeleteFunc(play.Media[0].Codecs, func(c Codec) bool { return c.Name == RTX })
+	require.Equal(t, "3 5 9", ids(PlayExtensions(play.Media[0])), "no new numbers without RTX")
 
-	// Firefox receives the playout delay only, and says so.
-	require.Equal(t, "3 6sendonly", ids(PlayExtensions(parsed(t, "firefox_play").Media[1], false)))
+	// Firefox only receives the playout delay, and says so.
+	require.Equal(t, "3 6sendonly 7", ids(PlayExtensions(parsed(t, "firefox_play").Media[1])))
 	require.Equal(t, "3 4 6recvonly 7", ids(PublishExtensions(parsed(t, "firefox_publish").Media[1])))
 	receives := Media{Extensions: []Extension{{1, ExtMID, RecvOnly}, {2, ExtRID, Inactive}}}
 	require.Empty(t, PublishExtensions(receives))
-	require.Equal(t, "1sendonly", ids(PlayExtensions(receives, false)))
+	require.Equal(t, "1sendonly", ids(PlayExtensions(receives)))
 }

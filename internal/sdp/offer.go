@@ -19,8 +19,6 @@ type Offer struct {
 	StreamID, CNAME string
 	// AudioSSRC, VideoSSRC and VideoRTXSSRC announce what we send; 0 = none.
 	AudioSSRC, VideoSSRC, VideoRTXSSRC uint32
-	// TransportCC also offers what bandwidth estimation needs.
-	TransportCC bool
 }
 
 // rtpProtocol is the transport of every audio and video section (RFC 8827 §6.5).
@@ -47,13 +45,6 @@ func (o *Offer) Description() (*Description, error) {
 }
 
 func (o *Offer) section(kind Kind, mid string, codecs []Codec) mediaLines {
-	if o.TransportCC {
-		for i := range codecs {
-			if codecs[i].Name != RTX {
-				codecs[i].Feedback = append(codecs[i].Feedback, "transport-cc")
-			}
-		}
-	}
 	return mediaLines{
 		kind: kind, mid: mid, protocol: rtpProtocol,
 		ice: o.ICE, fingerprint: o.Fingerprint, setup: SetupActPass,
@@ -65,12 +56,8 @@ func (o *Offer) section(kind Kind, mid string, codecs []Codec) mediaLines {
 // extensions numbers the extensions of a kind. An id means the same in both
 // sections, as BUNDLE wants (RFC 9143 §9.1).
 func (o *Offer) extensions(kind Kind) []Extension {
-	offered := playExtensions
-	if o.TransportCC {
-		offered = slices.Concat(playExtensions, playCCExtensions)
-	}
 	var extensions []Extension
-	for i, uri := range offered {
+	for i, uri := range playExtensions {
 		if kind == Audio && isVideoExtension(uri) || kind == Video && uri == ExtAudioLevel {
 			continue
 		}
@@ -80,7 +67,7 @@ func (o *Offer) extensions(kind Kind) []Extension {
 }
 
 func isVideoExtension(uri string) bool {
-	return uri == ExtOrientation || uri == ExtPlayoutDelay || uri == ExtDependency
+	return uri == ExtOrientation || uri == ExtPlayoutDelay || uri == ExtDependency || uri == ExtTransportCC
 }
 
 // offeredAudio uses the payload types that browsers use.
@@ -101,7 +88,7 @@ func offeredVideo() []Codec {
 	var codecs []Codec
 	add := func(pt, rtx uint8, name, fmtp string) {
 		codecs = append(codecs,
-			Codec{PT: pt, Name: name, ClockRate: 90000, Fmtp: fmtp, Feedback: []string{"nack", "nack pli", "ccm fir"}},
+			Codec{PT: pt, Name: name, ClockRate: 90000, Fmtp: fmtp, Feedback: []string{"nack", "nack pli", "ccm fir", "transport-cc"}},
 			Codec{PT: rtx, Name: RTX, ClockRate: 90000, Fmtp: fmt.Sprintf("apt=%d", pt)})
 	}
 	add(96, 97, VP8, "")

@@ -3,6 +3,7 @@ package transport
 import (
 	"crypto/tls"
 	"log/slog"
+	"net"
 	"net/netip"
 	"time"
 
@@ -55,6 +56,9 @@ type Peer struct {
 	Controlled bool
 	// Local are our own credentials when they were promised already, in an offer of ours; zero draws new ones.
 	Local Credentials
+	// Data takes the client's SCTP packets from the first one on, or from OpenData, until it returns; link ends with the session. It runs on a goroutine of
+	// the session. initiate says that the client has sent nothing yet. Nil means that the description has no data section.
+	Data func(link net.Conn, initiate bool)
 }
 
 // Handler receives what a session's client sends. Its methods are called on the port's reader goroutines, except HandleConnected and HandleClosed, and packets

@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
-	"io"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -23,7 +22,6 @@ import (
 
 const (
 	dtlsQueueBytes  = 64 << 10               // received records that pion/dtls has not read yet; a flight is a few kilobytes
-	drainBytes      = 1 << 14                // a record holds at most so much (RFC 5246 section 6.2.1)
 	dtlsFlightRetry = 200 * time.Millisecond // first retransmission of a flight; RFC 6347 section 4.2.4.1 suggests 1 s, real-time clients use less
 )
 
@@ -90,7 +88,7 @@ func (s *Session) handleDTLS(datagram []byte) {
 		return
 	}
 	if applicationData {
-		s.startDrain()
+		s.startData(false)
 	}
 	s.dtls.deliver(datagram)
 }
@@ -125,25 +123,6 @@ func inspectRecords(datagram []byte) (ok, applicationData bool) {
 		rest = rest[recordHeaderBytes+size:]
 	}
 	return true, applicationData
-}
-
-// startDrain starts the goroutine that reads and drops application data, which some clients send although we agreed to none. pion/dtls stops reading,
-// close_notify included, when nobody takes it. The goroutine ends when the session closes dtlsLink; the session waits for it.
-func (s *Session) startDrain() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed.Load() || s.draining {
-		return
-	}
-	s.draining = true
-	s.drain.Go(func() {
-		link, scratch := s.dtlsLink.Load(), make([]byte, drainBytes)
-		for {
-			if _, err := link.Read(scratch); errors.Is(err, io.EOF) {
-				return
-			}
-		}
-	})
 }
 
 func (s *Session) openDTLS() (*dtls.Conn, error) {

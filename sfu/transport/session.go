@@ -54,7 +54,7 @@ type Session struct {
 
 	dtls      *dtlsConn
 	handshake sync.WaitGroup // the goroutine that runs the handshake
-	drain     sync.WaitGroup // the goroutine that reads application data, which ends with dtlsLink
+	drain     sync.WaitGroup // the goroutine of startData, which ends with dtlsLink
 	endOnce   sync.Once
 	done      chan struct{} // closed when the session ends
 	gone      chan struct{} // closed when nothing of it runs any more
