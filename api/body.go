@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,6 +30,11 @@ func fieldError(field, format string, args ...any) error {
 
 // readJSON decodes the request's body into v: one JSON value of the right shape, no unknown fields, nothing after it.
 func (s *Server) readJSON(c echo.Context, v any) error {
+	return s.readJSONUpTo(c, v, int64(s.limits.Load().MaxJSONBytes))
+}
+
+// readJSONUpTo is readJSON with a limit of the resource's own.
+func (s *Server) readJSONUpTo(c echo.Context, v any, limit int64) error {
 	r := c.Request()
 	if mediaType, _, err := mime.ParseMediaType(r.Header.Get(echo.HeaderContentType)); err != nil || mediaType != echo.MIMEApplicationJSON {
 		return &mediaTypeError{accept: echo.MIMEApplicationJSON}
@@ -36,7 +42,6 @@ func (s *Server) readJSON(c echo.Context, v any) error {
 	if encoding := r.Header.Get(echo.HeaderContentEncoding); encoding != "" && encoding != "identity" {
 		return fmt.Errorf("content encoding %s: %w", encoding, errMediaType)
 	}
-	limit := int64(s.limits.Load().MaxJSONBytes)
 	if r.ContentLength > limit { // before the client is told to go on
 		return &http.MaxBytesError{Limit: limit}
 	}
@@ -65,6 +70,9 @@ func explainJSON(err error) error {
 			field = "body"
 		}
 		return fieldError(field, "must not be a JSON %s", wrong.Value)
+	}
+	if _, ok := errors.AsType[base64.CorruptInputError](err); ok {
+		return fieldError("binary", "is not base64")
 	}
 	// encoding/json has no type for this error (Go 1.26)
 	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {

@@ -248,6 +248,7 @@ func TestContract(t *testing.T) {
 	t.Run("publishers", s.publishers)
 	t.Run("subscribers", s.subscribers)
 	t.Run("relays", s.relays)
+	t.Run("data", s.data)
 	t.Run("events", s.eventsAndWebhooks)
 	t.Run("WHIP", func(t *testing.T) { s.session(publication.Session, "whip") })
 	t.Run("WHEP", func(t *testing.T) { s.session(playback.Session, "whep") })
@@ -345,7 +346,21 @@ func (s *contractServer) publishers(t *testing.T) {
 	s.bad(404, "DELETE", publishersPath+"/none", "")
 }
 
+func (s *contractServer) data(t *testing.T) {
+	const data = "/api/v1/routers/live/data"
+	s.good(202, "POST", data, `{"publisher":"cam","label":"chat","text":"hello"}`)
+	s.good(202, "POST", data, `{"publisher":"cam","label":"chat","binary":"AAEC"}`)
+	s.bad(404, "POST", data, `{"publisher":"none","label":"chat","text":"hello"}`)
+	_, text := s.good(200, "GET", publishersPath+"/cam", "")
+	var v publisherView
+	require.NoError(t, json.Unmarshal(text, &v))
+	require.Len(t, v.Tracks, 3)
+	assert.Equal(t, []channelView{{Label: "chat", Ordered: true, Messages: 2, Bytes: 8}}, v.Tracks[2].Channels)
+}
+
 func (s *contractServer) subscribers(t *testing.T) {
+	s.good(200, "GET", "/api/v1/routers/live/speakers", "")
+	s.bad(404, "GET", "/api/v1/routers/none/speakers", "")
 	_, text := s.good(200, "GET", subscribersPath, "")
 	s.bad(404, "GET", "/api/v1/routers/none/subscribers", "")
 	var list page[subscriberView]

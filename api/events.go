@@ -28,8 +28,9 @@ const (
 
 // eventTypes are what filters and webhooks may name.
 var eventTypes = []sfu.EventType{
-	sfu.EventRouterCreated, sfu.EventRouterDeleted, sfu.EventPublisherLive, sfu.EventPublisherIdle, sfu.EventPublisherRemoved,
+	sfu.EventRouterCreated, sfu.EventRouterDeleted, sfu.EventRouterSpeakers, sfu.EventPublisherLive, sfu.EventPublisherIdle, sfu.EventPublisherRemoved,
 	sfu.EventPublisherLayers, sfu.EventSubscriberJoined, sfu.EventSubscriberLeft, sfu.EventSubscriberLayer, sfu.EventNodeDraining,
+	sfu.EventDataOpened, sfu.EventDataClosed,
 	eventRelayActive, eventRelayStalled, eventRelayFailed, eventRelayClosed,
 }
 
@@ -39,10 +40,14 @@ func (s *Server) showEvent(e sfu.Event) any {
 		return viewRelay(info)
 	}
 	switch {
+	case e.Data != nil:
+		return viewDataEvent(e)
 	case e.Subscriber != nil:
 		return viewSubscriber(e.Subscriber)
 	case e.Publisher != nil:
 		return viewPublisher(e.Publisher)
+	case e.Type == sfu.EventRouterSpeakers:
+		return viewSpeakers(e.Router)
 	case e.Router != nil:
 		return viewRouter(e.Router)
 	}

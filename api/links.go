@@ -20,12 +20,16 @@ type linkView struct {
 	CreatedAt  time.Time  `json:"created_at"`
 	StreamsIn  int        `json:"streams_in"`
 	StreamsOut int        `json:"streams_out"`
+	PathBytes  int        `json:"path_bytes"`                      // largest datagram, UDP payload, that was seen to reach the peer whole
+	Oversized  uint64     `json:"oversized"`                       // packets that were not sent, since no datagram of their size reaches the peer whole
+	Secret     string     `json:"secret" enums:"current,previous"` // which of the node's cluster secrets the link rests on
 } // @name Link
 
 func viewLink(l relay.LinkInfo) linkView {
 	return linkView{
 		ID: l.ID, PeerID: l.PeerID, Initiator: l.Initiator, State: l.State, RemoteAddr: l.RemoteAddr, RTT: l.RoundTrip.Seconds(),
 		CreatedAt: l.CreatedAt.UTC(), StreamsIn: l.In, StreamsOut: l.Out,
+		PathBytes: l.PathBytes, Oversized: l.Oversized, Secret: l.Secret,
 	}
 }
 

@@ -23,6 +23,7 @@ const (
 	needNode                   // admin of every router
 	needSome                   // admin of some router; the answer shows no more than that
 	needRouter                 // admin of the router in the path
+	needData                   // data, or admin, on the publisher in the body
 	needPublish                // publish on the publisher in the path
 	needPlay                   // the same for play
 	needCapability             // a session URL: no credential, but if there is one, one for it
@@ -31,6 +32,7 @@ const (
 // needs tells it from the document, apart from these.
 var needs = map[string]need{
 	"listRouters": needSome, "streamEvents": needSome, "getWhipPublisher": needCapability, "getWhepPublisher": needCapability,
+	"sendData": needData,
 }
 
 func needOf(pattern string, operation *openapi3.Operation) need {
@@ -60,6 +62,8 @@ func actionOf(pattern string) (right, wrong string) {
 		return whip.ActionPublish, whip.ActionPlay
 	case strings.HasPrefix(pattern, "/whep/"):
 		return whip.ActionPlay, whip.ActionPublish
+	case strings.HasSuffix(pattern, "/data"):
+		return whip.ActionData, whip.ActionPublish
 	}
 	return ActionAdmin, whip.ActionPublish
 }
@@ -72,6 +76,7 @@ var expectations = map[need]expectation{
 	needNode:       {none: 401, bad: 401, wrongRouter: 403, wrongAction: 403, wrongPublisher: 403},
 	needSome:       {none: 401, bad: 401, wrongRouter: 0, wrongAction: 403, wrongPublisher: 403},
 	needRouter:     {none: 401, bad: 401, wrongRouter: 403, wrongAction: 403, wrongPublisher: 403},
+	needData:       {none: 401, bad: 401, wrongRouter: 403, wrongAction: 403, wrongPublisher: 0}, // TestSendData has the publisher
 	needPublish:    {none: 401, bad: 401, wrongRouter: 403, wrongAction: 403, wrongPublisher: 403},
 	needPlay:       {none: 401, bad: 401, wrongRouter: 403, wrongAction: 403, wrongPublisher: 403},
 	needCapability: {none: 0, bad: 401, wrongRouter: 403, wrongAction: 403, wrongPublisher: 403},

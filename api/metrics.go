@@ -52,6 +52,10 @@ var (
 	metricDiscarded  = metric{"rheomesh_discarded_packets_total", "Received packets that were of no use, by reason.", prometheus.CounterValue, []string{"reason"}}
 	metricSocketDrop = metric{"rheomesh_socket_drops_total", "Datagrams that the kernel dropped because a receive buffer was full.", prometheus.CounterValue, []string{"listener"}}
 
+	metricDataMessages = metric{"rheomesh_data_messages_total", "Data messages from clients, the API and other nodes (in), and to clients, counted once for each (out).", prometheus.CounterValue, []string{"direction"}}
+	metricDataBytes    = metric{"rheomesh_data_bytes_total", "Bytes of data messages: from clients, the API and other nodes (in), and to clients (out).", prometheus.CounterValue, []string{"direction"}}
+	metricDataDropped  = metric{"rheomesh_data_dropped_total", "Data messages that were dropped, and data channels that were refused, by reason.", prometheus.CounterValue, []string{"reason"}}
+
 	metricDelay = metric{"rheomesh_forward_delay_seconds", "Time from the arrival of a packet until it was sent to viewers, of one packet per round of sending.", histogramType, nil}
 	metricBatch = metric{"rheomesh_send_batch_packets", "Packets that one call to the kernel sent.", histogramType, nil}
 	metricSetup = metric{"rheomesh_session_setup_seconds", "Time from a session's POST until it was connected.", histogramType, []string{"role"}}
@@ -61,6 +65,9 @@ var (
 	metricRelayLost      = metric{"rheomesh_relay_lost_packets_total", "Packets that other nodes sent, and that never came.", prometheus.CounterValue, nil}
 	metricRelayRecovered = metric{"rheomesh_relay_recovered_packets_total", "Packets that other nodes sent again, or that came out of order.", prometheus.CounterValue, nil}
 	metricRelayRejected  = metric{"rheomesh_relay_rejected_datagrams_total", "Datagrams at the relay listener that were dropped, by reason.", prometheus.CounterValue, []string{"reason"}}
+	metricRelayData      = metric{"rheomesh_relay_data_messages_total", "Messages of data channels that relays sent to other nodes (out) and got from them (in).", prometheus.CounterValue, []string{"direction"}}
+	metricRelayDataBytes = metric{"rheomesh_relay_data_bytes_total", "Bytes of the messages of data channels that relays sent to other nodes (out) and got from them (in).", prometheus.CounterValue, []string{"direction"}}
+	metricRelayDataDrops = metric{"rheomesh_relay_data_dropped_messages_total", "Messages of data channels that a relay could not carry, for want of room or of who takes them.", prometheus.CounterValue, nil}
 	metricRelayRTT       = metric{"rheomesh_relay_rtt_seconds", "Round trip to the farthest node that is linked; 0 without.", prometheus.GaugeValue, nil}
 
 	metricRejected     = metric{"rheomesh_rejected_total", "What a limit refused, by reason.", prometheus.CounterValue, []string{"reason"}}
@@ -80,8 +87,10 @@ const histogramType prometheus.ValueType = -1
 var nodeMetrics = []metric{
 	metricBuild, metricStarted, metricDraining, metricRouters, metricPublishers, metricSubscribers, metricSessions, metricHalfOpen, metricMaxSessions,
 	metricPackets, metricBytes, metricLost, metricNACK, metricResent, metricKeyframes, metricSkips, metricDiscarded, metricSocketDrop,
+	metricDataMessages, metricDataBytes, metricDataDropped,
 	metricDelay, metricBatch, metricSetup,
 	metricRelayPackets, metricRelayBytes, metricRelayLost, metricRelayRecovered, metricRelayRejected, metricRelayRTT,
+	metricRelayData, metricRelayDataBytes, metricRelayDataDrops,
 	metricRejected, metricStreams, metricSlowStreams, metricWebhooks, metricHookEvents, metricHookFailures, metricHookQueue, metricAdmission,
 }
 
@@ -197,6 +206,11 @@ func (s scrape) media(stats sfu.NodeStats) {
 		"unknown-track": stats.UnresolvedRTP, "from-viewer": stats.UnexpectedRTP, "unknown-session": stats.UnknownDatagrams,
 	})
 	s.count(metricSocketDrop, stats.SocketDrops, "media")
+	s.count(metricDataMessages, stats.Data.MessagesIn, directionIn)
+	s.count(metricDataMessages, stats.Data.MessagesOut, directionOut)
+	s.count(metricDataBytes, stats.Data.BytesIn, directionIn)
+	s.count(metricDataBytes, stats.Data.BytesOut, directionOut)
+	s.counts(metricDataDropped, stats.Data.Dropped)
 	s.histogram(metricDelay, stats.ForwardDelay)
 	s.histogram(metricBatch, stats.SendBatch)
 	for _, role := range []sfu.Role{sfu.RolePublish, sfu.RoleSubscribe} {
@@ -212,6 +226,11 @@ func (s scrape) relays(stats relay.Stats) {
 	s.count(metricRelayLost, stats.Lost)
 	s.count(metricRelayRecovered, stats.Recovered)
 	s.counts(metricRelayRejected, stats.Rejected)
+	s.count(metricRelayData, stats.DataMessagesIn, directionIn)
+	s.count(metricRelayData, stats.DataMessagesOut, directionOut)
+	s.count(metricRelayDataBytes, stats.DataBytesIn, directionIn)
+	s.count(metricRelayDataBytes, stats.DataBytesOut, directionOut)
+	s.count(metricRelayDataDrops, stats.DataDropped)
 	s.value(metricRelayRTT, stats.RoundTrip.Seconds())
 	s.count(metricSocketDrop, stats.SocketDrops, "relay")
 }

@@ -37,6 +37,7 @@ type nodeView struct {
 // limitsView has durations in seconds, as all JSON of this API.
 type limitsView struct {
 	MaxSessions             int     `json:"max_sessions"`
+	MaxSessionsPerIP        int     `json:"max_sessions_per_ip"`
 	MaxHalfOpen             int     `json:"max_half_open"`
 	MaxHalfOpenPerIP        int     `json:"max_half_open_per_ip"`
 	MaxRouters              int     `json:"max_routers"`
@@ -110,7 +111,7 @@ func MediaListeners(node *sfu.Node) (views []Listener) {
 
 func viewLimits(l sfu.Limits, h Limits) limitsView {
 	return limitsView{
-		MaxSessions: l.MaxSessions, MaxHalfOpen: l.MaxHalfOpen, MaxHalfOpenPerIP: l.MaxHalfOpenPerIP, MaxRouters: l.MaxRouters,
+		MaxSessions: l.MaxSessions, MaxSessionsPerIP: l.MaxSessionsPerIP, MaxHalfOpen: l.MaxHalfOpen, MaxHalfOpenPerIP: l.MaxHalfOpenPerIP, MaxRouters: l.MaxRouters,
 		MaxPublishersPerRouter: l.MaxPublishersPerRouter, MaxSubscribersPerRouter: l.MaxSubscribersPerRouter,
 		MaxSSRCsPerSession: l.MaxSSRCsPerSession,
 		ConnectTimeout:     l.ConnectTimeout.Seconds(), SilenceTimeout: l.SilenceTimeout.Seconds(),

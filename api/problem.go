@@ -128,6 +128,10 @@ var outcomes = []struct {
 	{sfu.ErrCapacity, causeCapacity, 10 * time.Second},
 	{sfu.ErrRateLimited, causeRateLimited, 5 * time.Second},
 	{sfu.ErrDraining, causeDraining, 10 * time.Second},
+	{sfu.ErrDataTooLarge, causeBodyTooLarge, 0},
+	{sfu.ErrDataLabelInvalid, causeBadRequest, 0},
+	{sfu.ErrDataChannelLimit, causeConflict, 0},
+	{sfu.ErrDataUndeliverable, causeConflict, 0},
 	{sfu.ErrClosed, causeDraining, 10 * time.Second},
 	{sfu.ErrSessionState, causeConflict, 0},
 

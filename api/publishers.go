@@ -30,6 +30,10 @@ type trackView struct {
 	Kind   string      `json:"kind"`
 	Codec  string      `json:"codec"`
 	Layers []layerView `json:"layers"`
+	// How loud the audio is, smoothed, from -127 for silence to 0; absent when the client does not tell.
+	AudioLevelDBov *int `json:"audio_level_dbov,omitempty" minimum:"-127" maximum:"0"`
+	// Channels of a data track.
+	Channels []channelView `json:"channels,omitempty"`
 } // @name Track
 
 type layerView struct {
@@ -55,7 +59,9 @@ func viewPublisher(p *sfu.Publisher) publisherView {
 		},
 	}
 	for _, track := range info.Tracks {
-		tv := trackView{ID: track.ID, Kind: track.Kind, Codec: track.Codec, Layers: []layerView{}}
+		tv := trackView{
+			ID: track.ID, Kind: track.Kind, Codec: track.Codec, Layers: []layerView{}, AudioLevelDBov: track.AudioLevelDBov, Channels: viewChannels(track.Channels),
+		}
 		for _, layer := range track.Layers {
 			tv.Layers = append(tv.Layers, viewLayer(layer))
 		}

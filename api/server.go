@@ -216,9 +216,13 @@ func (s *Server) operatorRoutes(e *echo.Echo) {
 	add(http.MethodPatch, "/routers/:router", s.patchRouter)
 	add(http.MethodDelete, "/routers/:router", s.deleteRouter)
 
+	get("/routers/:router/speakers", s.showSpeakers)
+
 	get("/routers/:router/publishers", s.listPublishers)
 	get("/routers/:router/publishers/:publisher", s.showPublisher)
 	add(http.MethodDelete, "/routers/:router/publishers/:publisher", s.kickPublisher)
+
+	add(http.MethodPost, "/routers/:router/data", s.sendData)
 
 	if s.cfg.Relay != nil {
 		get("/routers/:router/relays", s.listRelays)

@@ -24,12 +24,17 @@ type subscribedTrkView struct {
 	Codec        string     `json:"codec"`
 	CurrentLayer *layerView `json:"current_layer" extensions:"x-nullable"` // what is sent; null = nothing
 	TargetLayer  *layerView `json:"target_layer" extensions:"x-nullable"`  // what will be sent from its next keyframe on
+	Spatial      int        `json:"spatial"`                               // the highest spatial sub-layer that the viewer is to get
+	Temporal     int        `json:"temporal"`                              // the highest temporal sub-layer that the viewer is to get
 	Reason       string     `json:"reason"`                                // why it is this layer, or nothing
+	EstimateBps  int        `json:"estimate_bps"`                          // what the viewer's link carries; 0 while there is nothing to choose
 	Packets      uint64     `json:"packets"`
 	Bytes        uint64     `json:"bytes"`
 	NACKs        uint64     `json:"nacks"`
 	PLIs         uint64     `json:"plis"`
 	Skips        uint64     `json:"skips"`
+	// Channels of a data track.
+	Channels []channelView `json:"channels,omitempty"`
 } // @name SubscribedTrack
 
 // subscriberPatch is the body of PATCH: what is absent stays as it is.
@@ -57,8 +62,9 @@ func viewSubscriber(sub *sfu.Subscriber) subscriberView {
 	for _, track := range info.Tracks {
 		v.Tracks = append(v.Tracks, subscribedTrkView{
 			Kind: track.Kind, Codec: track.Codec, CurrentLayer: viewLayerPointer(track.CurrentLayer),
-			TargetLayer: viewLayerPointer(track.TargetLayer), Reason: track.Reason, Packets: track.Packets, Bytes: track.Bytes,
-			NACKs: track.NACKs, PLIs: track.PLIs, Skips: track.Skips,
+			TargetLayer: viewLayerPointer(track.TargetLayer), Spatial: track.Spatial, Temporal: track.Temporal,
+			Reason: track.Reason, EstimateBps: track.EstimateBps, Packets: track.Packets, Bytes: track.Bytes,
+			NACKs: track.NACKs, PLIs: track.PLIs, Skips: track.Skips, Channels: viewChannels(track.Channels),
 		})
 	}
 	return v

@@ -24,10 +24,16 @@ type Config struct {
 	Auth       Auth        `koanf:"auth" doc:"Who may do what. Without any credential the default addresses are those of loopback alone."`
 	WHIP       WHIP        `koanf:"whip" doc:"Publishing."`
 	WHEP       WHEP        `koanf:"whep" doc:"Playing."`
+	Data       Data        `koanf:"data" doc:"Data channels."`
 	Webhooks   Webhooks    `koanf:"webhooks" doc:"HTTP receivers of events, which are registered under /api/v1/webhooks, and the one that is asked whom to admit."`
 	ICEServers []ICEServer `koanf:"ice_servers" doc:"STUN and TURN servers that clients are told of in Link headers (RFC 9725 section 4.6).\nFor example: [{urls: [\"turn:turn.example.org:3478\"], username: u, credential: c}]. In place of credential: credential_file."`
 	Limits     Limits      `koanf:"limits" doc:"What is beyond a limit is refused with 413, 429 or 503 and a problem document."`
 	Log        Log         `koanf:"log" doc:"Log lines go to standard error."`
+}
+
+// Data is how data channels are served.
+type Data struct {
+	RetainLast bool `koanf:"retain_last" doc:"Keep the last message of each open channel for viewers that come later."`
 }
 
 // HTTP is the listener of pages and APIs.
@@ -60,6 +66,8 @@ type Relay struct {
 	Addr           string   `koanf:"addr" doc:"host:port for TCP and UDP; localhost is 127.0.0.1 and ::1. Without a secret the default is localhost:9443."`
 	Secret         Secret   `koanf:"secret" doc:"What the nodes of a cluster share, at least 32 characters. Without it, only nodes of one machine relay to each other."`
 	SecretFile     string   `koanf:"secret_file" doc:"File that holds the secret."`
+	PreviousSecret Secret   `koanf:"previous_secret" doc:"Accepted too, and offered to nodes that do not know the secret yet: for as long as a cluster changes it (docs/relay.md)."`
+	PreviousFile   string   `koanf:"previous_secret_file" doc:"File that holds the previous secret."`
 	AllowedTargets []string `koanf:"allowed_targets" doc:"Networks that relays may reach."`
 }
 
@@ -151,6 +159,7 @@ type ICEServer struct {
 // Limits bounds what clients can make a node hold. Every figure is for the whole node unless its name says otherwise.
 type Limits struct {
 	MaxSessions             int           `koanf:"max_sessions" doc:"Sessions, publishing and playing together (503)."`
+	MaxSessionsPerIP        int           `koanf:"max_sessions_per_ip" doc:"The same for one client address, loopback excepted (429)."`
 	MaxHalfOpen             int           `koanf:"max_half_open" doc:"Sessions that were answered and have not connected yet (503)."`
 	MaxHalfOpenPerIP        int           `koanf:"max_half_open_per_ip" doc:"The same for one client address, loopback excepted (429)."`
 	MaxRouters              int           `koanf:"max_routers" doc:"Routers (503)."`
@@ -206,6 +215,7 @@ func Default() Config {
 		ICEServers: []ICEServer{},
 		Limits: Limits{
 			MaxSessions:             2000,
+			MaxSessionsPerIP:        64,
 			MaxHalfOpen:             256,
 			MaxHalfOpenPerIP:        16,
 			MaxRouters:              500,

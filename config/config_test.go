@@ -105,6 +105,8 @@ func TestRefused(t *testing.T) {
 		{"unknown key in a list", key("secrt: x"), "", []string{"unknown key auth.api_keys[0].secrt", "did you mean auth.api_keys[0].secret?"}},
 		{"relay for other machines without a secret", "relay: {addr: ':9443'}", "", []string{`relay.addr ":9443"`, "relay.secret"}},
 		{"relay addr without port", "relay: {addr: localhost}", "", []string{`relay.addr: "localhost" is not host:port`}},
+		{"short previous relay secret", "relay: {secret: '" + secret + "', previous_secret: '" + secret[:31] + "'}", "", []string{"relay.previous_secret: must have at least 32 characters, has 31"}},
+		{"previous relay secret alone", "relay: {previous_secret: '" + secret + "'}", "", []string{"relay.previous_secret: is set and relay.secret is not"}},
 		{"short relay secret", "relay: {secret: '" + secret[:31] + "'}", "", []string{"relay.secret: must have at least 32 characters, has 31"}},
 		{"relay target", "relay: {allowed_targets: [example.org]}", "", []string{`relay.allowed_targets[0]: "example.org" is not a network`}},
 		{"unknown variable", "", "RHEOMESH_HTTP_ADR=:1", []string{"environment", "unknown variable RHEOMESH_HTTP_ADR", "did you mean RHEOMESH_HTTP_ADDR?"}},

@@ -205,6 +205,7 @@ func (c *Config) readSecretFiles() error {
 	jwt := &c.Auth.JWT
 	errs = append(errs, readSecret(&jwt.HS256Secret, &jwt.HS256SecretFile, "auth.jwt.hs256_secret"))
 	errs = append(errs, readSecret(&c.Relay.Secret, &c.Relay.SecretFile, "relay.secret"))
+	errs = append(errs, readSecret(&c.Relay.PreviousSecret, &c.Relay.PreviousFile, "relay.previous_secret"))
 	hooks := &c.Webhooks
 	errs = append(errs, readSecret(&hooks.AdmissionSecret, &hooks.AdmissionSecretFile, "webhooks.admission_secret"))
 	for i := range c.ICEServers {

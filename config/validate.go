@@ -277,6 +277,13 @@ func (r Relay) validate(p *problems) {
 	if r.Secret != "" && len(r.Secret) < minSecretLength {
 		p.addf("relay.secret: must have at least %d characters, has %d", minSecretLength, len(r.Secret))
 	}
+	switch {
+	case r.PreviousSecret == "":
+	case r.Secret == "":
+		p.addf("relay.previous_secret: is set and relay.secret is not")
+	case len(r.PreviousSecret) < minSecretLength:
+		p.addf("relay.previous_secret: must have at least %d characters, has %d", minSecretLength, len(r.PreviousSecret))
+	}
 	for i, text := range r.AllowedTargets {
 		if _, err := netip.ParsePrefix(text); err != nil {
 			p.addf("relay.allowed_targets[%d]: %q is not a network such as 10.0.0.0/8", i, text)

@@ -918,6 +918,97 @@ const docTemplate = `{
                 }
             }
         },
+        "/api/v1/routers/{router}/data": {
+            "post": {
+                "security": [
+                    {
+                        "Bearer": []
+                    }
+                ],
+                "description": "The message goes into the publisher's channel of the label, to all viewers that have a data section in their offer. If there is no such channel, one is opened that is reliable and ordered. One of text and binary must be there. It asks for the action data on the publisher, or admin.",
+                "consumes": [
+                    "application/json"
+                ],
+                "tags": [
+                    "publishers"
+                ],
+                "summary": "Send a data message to a publisher's viewers",
+                "operationId": "sendData",
+                "parameters": [
+                    {
+                        "maxLength": 64,
+                        "minLength": 1,
+                        "type": "string",
+                        "description": "Router id",
+                        "name": "router",
+                        "in": "path",
+                        "required": true
+                    },
+                    {
+                        "description": "Message of at most 256 KiB",
+                        "name": "message",
+                        "in": "body",
+                        "required": true,
+                        "schema": {
+                            "$ref": "#/definitions/DataMessage"
+                        }
+                    }
+                ],
+                "responses": {
+                    "202": {
+                        "description": "The message is on its way"
+                    },
+                    "400": {
+                        "description": "The request cannot be understood",
+                        "schema": {
+                            "$ref": "#/definitions/Problem"
+                        }
+                    },
+                    "401": {
+                        "description": "A credential is needed",
+                        "schema": {
+                            "$ref": "#/definitions/Problem"
+                        }
+                    },
+                    "403": {
+                        "description": "The credential does not permit this",
+                        "schema": {
+                            "$ref": "#/definitions/Problem"
+                        }
+                    },
+                    "404": {
+                        "description": "There is no such resource",
+                        "schema": {
+                            "$ref": "#/definitions/Problem"
+                        }
+                    },
+                    "409": {
+                        "description": "The publisher has too many channels",
+                        "schema": {
+                            "$ref": "#/definitions/Problem"
+                        }
+                    },
+                    "413": {
+                        "description": "The body or the message is too large",
+                        "schema": {
+                            "$ref": "#/definitions/Problem"
+                        }
+                    },
+                    "415": {
+                        "description": "The body has the wrong type",
+                        "schema": {
+                            "$ref": "#/definitions/Problem"
+                        }
+                    },
+                    "429": {
+                        "description": "Too many requests; Retry-After tells when to come again",
+                        "schema": {
+                            "$ref": "#/definitions/Problem"
+                        }
+                    }
+                }
+            }
+        },
         "/api/v1/routers/{router}/publishers": {
             "get": {
                 "security": [
@@ -1571,6 +1662,73 @@ const docTemplate = `{
                 "responses": {
                     "204": {
                         "description": "The relay is ended, here and on the peer"
+                    },
+                    "400": {
+                        "description": "The request cannot be understood",
+                        "schema": {
+                            "$ref": "#/definitions/Problem"
+                        }
+                    },
+                    "401": {
+                        "description": "A credential is needed",
+                        "schema": {
+                            "$ref": "#/definitions/Problem"
+                        }
+                    },
+                    "403": {
+                        "description": "The credential does not permit this",
+                        "schema": {
+                            "$ref": "#/definitions/Problem"
+                        }
+                    },
+                    "404": {
+                        "description": "There is no such resource",
+                        "schema": {
+                            "$ref": "#/definitions/Problem"
+                        }
+                    },
+                    "429": {
+                        "description": "Too many requests; Retry-After tells when to come again",
+                        "schema": {
+                            "$ref": "#/definitions/Problem"
+                        }
+                    }
+                }
+            }
+        },
+        "/api/v1/routers/{router}/speakers": {
+            "get": {
+                "security": [
+                    {
+                        "Bearer": []
+                    }
+                ],
+                "description": "The loudest publishers whose clients tell how loud they are (RFC 6464), changed slowly enough to follow. The event router.speakers tells of changes.",
+                "produces": [
+                    "application/json"
+                ],
+                "tags": [
+                    "routers"
+                ],
+                "summary": "Show who speaks in a router",
+                "operationId": "showSpeakers",
+                "parameters": [
+                    {
+                        "maxLength": 64,
+                        "minLength": 1,
+                        "type": "string",
+                        "description": "Router id",
+                        "name": "router",
+                        "in": "path",
+                        "required": true
+                    }
+                ],
+                "responses": {
+                    "200": {
+                        "description": "OK",
+                        "schema": {
+                            "$ref": "#/definitions/Speakers"
+                        }
                     },
                     "400": {
                         "description": "The request cannot be understood",
@@ -3797,6 +3955,43 @@ const docTemplate = `{
         }
     },
     "definitions": {
+        "Channel": {
+            "type": "object",
+            "required": [
+                "bytes",
+                "label",
+                "messages",
+                "ordered",
+                "protocol"
+            ],
+            "properties": {
+                "bytes": {
+                    "type": "integer"
+                },
+                "closed": {
+                    "description": "why a subscriber's channel is closed: slow, peer, protocol",
+                    "type": "string"
+                },
+                "label": {
+                    "type": "string"
+                },
+                "max_lifetime_ms": {
+                    "type": "integer"
+                },
+                "max_retransmits": {
+                    "type": "integer"
+                },
+                "messages": {
+                    "type": "integer"
+                },
+                "ordered": {
+                    "type": "boolean"
+                },
+                "protocol": {
+                    "type": "string"
+                }
+            }
+        },
         "CreatedWebhook": {
             "type": "object",
             "required": [
@@ -3861,6 +4056,32 @@ const docTemplate = `{
                     "type": "string"
                 },
                 "url": {
+                    "type": "string"
+                }
+            }
+        },
+        "DataMessage": {
+            "type": "object",
+            "required": [
+                "label",
+                "publisher"
+            ],
+            "properties": {
+                "binary": {
+                    "description": "base64",
+                    "type": "string",
+                    "format": "byte"
+                },
+                "label": {
+                    "type": "string",
+                    "maxLength": 256
+                },
+                "publisher": {
+                    "type": "string",
+                    "maxLength": 64,
+                    "minLength": 1
+                },
+                "text": {
                     "type": "string"
                 }
             }
@@ -3954,6 +4175,7 @@ const docTemplate = `{
                 "max_publishers_per_router",
                 "max_routers",
                 "max_sessions",
+                "max_sessions_per_ip",
                 "max_ssrcs_per_session",
                 "max_subscribers_per_router",
                 "post_burst",
@@ -3993,6 +4215,9 @@ const docTemplate = `{
                 "max_sessions": {
                     "type": "integer"
                 },
+                "max_sessions_per_ip": {
+                    "type": "integer"
+                },
                 "max_ssrcs_per_session": {
                     "type": "integer"
                 },
@@ -4023,9 +4248,12 @@ const docTemplate = `{
                 "created_at",
                 "id",
                 "initiator",
+                "oversized",
+                "path_bytes",
                 "peer_id",
                 "remote_addr",
                 "rtt",
+                "secret",
                 "state",
                 "streams_in",
                 "streams_out"
@@ -4041,6 +4269,14 @@ const docTemplate = `{
                     "description": "this node has made the link",
                     "type": "boolean"
                 },
+                "oversized": {
+                    "description": "packets that were not sent, since no datagram of their size reaches the peer whole",
+                    "type": "integer"
+                },
+                "path_bytes": {
+                    "description": "largest datagram, UDP payload, that was seen to reach the peer whole",
+                    "type": "integer"
+                },
                 "peer_id": {
                     "type": "string"
                 },
@@ -4051,6 +4287,14 @@ const docTemplate = `{
                 "rtt": {
                     "description": "seconds; 0 while unknown",
                     "type": "number"
+                },
+                "secret": {
+                    "description": "which of the node's cluster secrets the link rests on",
+                    "type": "string",
+                    "enum": [
+                        "current",
+                        "previous"
+                    ]
                 },
                 "state": {
                     "type": "string",
@@ -4547,23 +4791,75 @@ const docTemplate = `{
                 }
             }
         },
+        "Speaker": {
+            "type": "object",
+            "required": [
+                "level_dbov",
+                "publisher_id",
+                "since"
+            ],
+            "properties": {
+                "level_dbov": {
+                    "description": "smoothed; -127 is silence",
+                    "type": "integer",
+                    "maximum": 0,
+                    "minimum": -127
+                },
+                "publisher_id": {
+                    "type": "string"
+                },
+                "since": {
+                    "description": "in the list since",
+                    "type": "string"
+                }
+            }
+        },
+        "Speakers": {
+            "type": "object",
+            "required": [
+                "router_id",
+                "speakers"
+            ],
+            "properties": {
+                "router_id": {
+                    "type": "string"
+                },
+                "speakers": {
+                    "description": "the active speaker first; at most three",
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/Speaker"
+                    }
+                }
+            }
+        },
         "SubscribedTrack": {
             "type": "object",
             "required": [
                 "bytes",
                 "codec",
                 "current_layer",
+                "estimate_bps",
                 "kind",
                 "nacks",
                 "packets",
                 "plis",
                 "reason",
                 "skips",
-                "target_layer"
+                "spatial",
+                "target_layer",
+                "temporal"
             ],
             "properties": {
                 "bytes": {
                     "type": "integer"
+                },
+                "channels": {
+                    "description": "Channels of a data track.",
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/Channel"
+                    }
                 },
                 "codec": {
                     "type": "string"
@@ -4576,6 +4872,10 @@ const docTemplate = `{
                         }
                     ],
                     "x-nullable": true
+                },
+                "estimate_bps": {
+                    "description": "what the viewer's link carries; 0 while there is nothing to choose",
+                    "type": "integer"
                 },
                 "kind": {
                     "type": "string"
@@ -4596,6 +4896,10 @@ const docTemplate = `{
                 "skips": {
                     "type": "integer"
                 },
+                "spatial": {
+                    "description": "the highest spatial sub-layer that the viewer is to get",
+                    "type": "integer"
+                },
                 "target_layer": {
                     "description": "what will be sent from its next keyframe on",
                     "allOf": [
@@ -4604,6 +4908,10 @@ const docTemplate = `{
                         }
                     ],
                     "x-nullable": true
+                },
+                "temporal": {
+                    "description": "the highest temporal sub-layer that the viewer is to get",
+                    "type": "integer"
                 }
             }
         },
@@ -4672,6 +4980,19 @@ const docTemplate = `{
                 "layers"
             ],
             "properties": {
+                "audio_level_dbov": {
+                    "description": "How loud the audio is, smoothed, from -127 for silence to 0; absent when the client does not tell.",
+                    "type": "integer",
+                    "maximum": 0,
+                    "minimum": -127
+                },
+                "channels": {
+                    "description": "Channels of a data track.",
+                    "type": "array",
+                    "items": {
+                        "$ref": "#/definitions/Channel"
+                    }
+                },
                 "codec": {
                     "type": "string"
                 },

@@ -23,12 +23,15 @@ type Config struct {
 	DataDir string
 	// DisableOffload sends without UDP segmentation offload.
 	DisableOffload bool
+	// RetainLastData keeps the last message of each data channel for viewers that come later.
+	RetainLastData bool
 	Limits         Limits
 }
 
 // Limits bound what clients can make the node hold. A zero field means its default.
 type Limits struct {
 	MaxSessions             int           // sessions of the node; 2000
+	MaxSessionsPerIP        int           // the same of one client address, loopback excepted; 64
 	MaxHalfOpen             int           // sessions that have not connected yet; 256
 	MaxHalfOpenPerIP        int           // the same of one client address, loopback excepted; 16
 	MaxRouters              int           // 500
@@ -41,13 +44,14 @@ type Limits struct {
 
 // The defaults of Limits.
 var defaultLimits = Limits{
-	MaxSessions: 2000, MaxHalfOpen: 256, MaxHalfOpenPerIP: 16, MaxRouters: 500, MaxPublishersPerRouter: 32, MaxSubscribersPerRouter: 1000,
+	MaxSessions: 2000, MaxSessionsPerIP: 64, MaxHalfOpen: 256, MaxHalfOpenPerIP: 16, MaxRouters: 500, MaxPublishersPerRouter: 32, MaxSubscribersPerRouter: 1000,
 	MaxSSRCsPerSession: 32, ConnectTimeout: 10 * time.Second, SilenceTimeout: 15 * time.Second,
 }
 
 func (l Limits) withDefaults() Limits {
 	for _, field := range []struct{ value, standard *int }{
 		{&l.MaxSessions, &defaultLimits.MaxSessions},
+		{&l.MaxSessionsPerIP, &defaultLimits.MaxSessionsPerIP},
 		{&l.MaxHalfOpen, &defaultLimits.MaxHalfOpen},
 		{&l.MaxHalfOpenPerIP, &defaultLimits.MaxHalfOpenPerIP},
 		{&l.MaxRouters, &defaultLimits.MaxRouters},

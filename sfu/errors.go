@@ -17,7 +17,7 @@ var (
 	ErrPublisherLive        = errors.New("publisher is live already")
 	ErrPublisherAbsent      = errors.New("publisher is not live")
 	ErrCapacity             = errors.New("capacity is reached")
-	ErrRateLimited          = errors.New("too many sessions of this address are still connecting")
+	ErrRateLimited          = errors.New("too many sessions of this address")
 	ErrDraining             = errors.New("node is draining")
 	ErrSessionState         = errors.New("session is not in a state for this")
 	ErrClosed               = errors.New("closed")

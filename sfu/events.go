@@ -13,6 +13,7 @@ type EventType string
 const (
 	EventRouterCreated    EventType = "router.created"
 	EventRouterDeleted    EventType = "router.deleted"
+	EventRouterSpeakers   EventType = "router.speakers"
 	EventPublisherLive    EventType = "publisher.live"
 	EventPublisherIdle    EventType = "publisher.idle"
 	EventPublisherRemoved EventType = "publisher.removed"
@@ -20,6 +21,8 @@ const (
 	EventSubscriberJoined EventType = "subscriber.joined"
 	EventSubscriberLeft   EventType = "subscriber.left"
 	EventSubscriberLayer  EventType = "subscriber.layer"
+	EventDataOpened       EventType = "data.opened"
+	EventDataClosed       EventType = "data.closed"
 	EventNodeDraining     EventType = "node.draining"
 )
 
@@ -36,6 +39,7 @@ type Event struct {
 	Router     *Router     // nil when the event is about the node
 	Publisher  *Publisher  // nil when it is about the node or a router
 	Subscriber *Subscriber // nil when it is not about a subscriber
+	Data       *DataEvent  // the channel of EventDataOpened and EventDataClosed
 	Subject    any         // what it is about when that is nothing of this package, as Announce got it
 }
 

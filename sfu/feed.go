@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"rheomesh/internal/codec"
+	"rheomesh/internal/rtcpx"
 	"rheomesh/internal/rtpx"
 	"rheomesh/internal/sdp"
 )
@@ -91,7 +92,7 @@ func (r *Router) newFeed(req FeedRequest) (*Feed, error) {
 }
 
 func (f *Feed) addTrack(d TrackDescription) {
-	t := &Track{ID: d.ID, Kind: codec.Audio, extensions: d.Extensions}
+	t := &Track{ID: d.ID, Kind: codec.Audio, router: f.publisher.router, extensions: d.Extensions}
 	if d.Kind == codec.Video.String() {
 		t.Kind = codec.Video
 	}
@@ -116,6 +117,30 @@ func (f *Feed) addTrack(d TrackDescription) {
 // Start makes the publisher live.
 func (f *Feed) Start() { f.publisher.goLive(f, f.tracks) }
 
+// Pause lets viewers wait because nothing comes for now; the name stays the feed's. A feed that is paused already stays so.
+func (f *Feed) Pause() {
+	p := f.publisher
+	p.mu.Lock()
+	live := p.feeder == f && len(p.tracks) > 0
+	if live {
+		p.tracks, p.liveSince = nil, time.Time{}
+		for _, s := range p.subscribers {
+			s.bind(nil)
+		}
+	}
+	p.mu.Unlock()
+	if live {
+		p.router.emit(EventPublisherIdle, p, nil)
+	}
+}
+
+// Resume ends a Pause.
+func (f *Feed) Resume() {
+	if !f.publisher.Live() {
+		f.Start()
+	}
+}
+
 // Layers are the layers of each track, in the order of the request.
 func (f *Feed) Layers() [][]*FeedLayer { return f.layers }
 
@@ -135,6 +160,7 @@ func (f *Feed) Close(reason CloseReason) {
 	delete(r.feeds, f)
 	r.mu.Unlock()
 	f.publisher.release(f)
+	f.publisher.releaseData(f)
 	r.drop(f.publisher, RolePublish)
 	f.source.FeedClosed(f, reason)
 }
@@ -170,6 +196,7 @@ func (l *FeedLayer) Append(plain []byte, cycle uint8, now time.Time, age time.Du
 		return false
 	}
 	s.top = max(s.top, seq)
+	s.loss.OnPacket(h.Seq, now)
 	if h.SSRC != s.ssrc {
 		s.ssrc = h.SSRC
 		l.layer.ssrc.Store(h.SSRC)
@@ -179,8 +206,28 @@ func (l *FeedLayer) Append(plain []byte, cycle uint8, now time.Time, age time.Du
 	if now.Sub(s.bytesAt) >= receiverEvery {
 		s.measure(now)
 		l.tellShape(now)
+		l.countLost(now)
 	}
 	return true
+}
+
+// countLost counts the numbers that have not come within a second: lost by the client, or on the way here.
+func (l *FeedLayer) countLost(now time.Time) {
+	var due [64]uint16
+	l.stream.loss.Due(now, due[:0]) // it gives up what is too old; the hop has asked for the rest already
+	l.publishLost()
+}
+
+func (l *FeedLayer) publishLost() {
+	lost := l.stream.loss.Lost() - l.stream.counted
+	l.stream.counted += lost
+	l.layer.lost.Add(lost)
+}
+
+// Skip says that what is missing before the next packet was not sent for want of viewers, and is not lost.
+func (l *FeedLayer) Skip() {
+	l.publishLost()
+	l.stream.loss, l.stream.counted = rtcpx.LossTracker{}, 0
 }
 
 // extend finds the 64-bit number that has the given 20 low bits and is nearest to the highest so far.

@@ -11,7 +11,9 @@ import (
 	"rheomesh/internal/rtcpx"
 	"rheomesh/internal/rtpx"
 	"rheomesh/internal/sdp"
+	"rheomesh/sfu/bandwidth"
 	"rheomesh/sfu/mediaport"
+	"rheomesh/sfu/sublayer"
 	"rheomesh/sfu/transport"
 )
 
@@ -56,6 +58,17 @@ type forwarder struct {
 	layer     *Layer // being sent
 	target    *Layer // to be sent from its next keyframe on; nil when layer is right
 	selection LayerSelection
+	choice    choice
+	// targetFrom is when target was chosen; stopped says that nothing is sent until its keyframe.
+	targetFrom int64
+	stopped    bool
+	heldBack   bool               // the switch waits for the end of a frame
+	aimed      sublayer.Target    // of layer, or of target once it is sent
+	selector   *sublayer.Selector // of segments that are thinned; nil before the first
+	bandwidth  *bandwidth.Viewer  // nil while there is nothing to choose, and for audio
+	numberID   uint8              // of the transport-wide number's extension; 0 = none
+	audioAt    int64              // when the rate of audio was measured last …
+	audioBytes uint64             // … and how much had been sent
 
 	cursor     uint64
 	fresh      uint64 // keyframes before this position are of no use
@@ -72,6 +85,7 @@ type forwarder struct {
 	lastTime    int64  // arrival of the packet that had it
 	lastPicture uint16 // newest PictureID sent
 	lastTL0     uint8  // newest TL0PICIDX sent
+	frameEnded  bool   // the packet that had lastTS was the last of its picture
 	rtxSeq      uint64
 	gate        resendGate
 	asked       [viewerKeyframes]int64 // when the viewer's last requests were passed on
@@ -89,13 +103,14 @@ type sentCounts struct{ packets, bytes, octets uint64 }
 type forwarderCounters struct {
 	packets, bytes, nacks, resent, plis, skips, unmapped atomic.Uint64
 	lost                                                 atomic.Uint64 // as the viewer reports
+	estimate                                             atomic.Int64  // bit/s; 0 = not estimated
 	current, wanted                                      atomic.Pointer[Layer]
 }
 
 func newForwarder(s *Subscriber, kind codec.Kind, index int, codecs []sdp.Codec, extensions []sdp.Extension) *forwarder {
 	f := &forwarder{
 		subscriber: s, worker: s.worker, kind: kind, index: index, codecs: codecs, extensions: extensions,
-		ssrc: newSSRC(), nextOut: uint64(1 + rand.IntN(1<<14)), rtxSeq: uint64(1 + rand.IntN(1<<14)), // low, so that no early number wraps (RFC 3711 section 3.3.1)
+		aimed: sublayer.All, ssrc: newSSRC(), nextOut: uint64(1 + rand.IntN(1<<14)), rtxSeq: uint64(1 + rand.IntN(1<<14)), // low, so that no early number wraps (RFC 3711 section 3.3.1)
 	}
 	for _, c := range codecs {
 		if c.Name == sdp.RTX {
@@ -104,6 +119,7 @@ func newForwarder(s *Subscriber, kind codec.Kind, index int, codecs []sdp.Codec,
 		}
 	}
 	f.gate.credit = resendBurstBytes
+	f.numberID = transportWideID(extensions)
 	return f
 }
 
@@ -113,6 +129,7 @@ func newSSRC() uint32 { return 1 + uint32(rand.Uint64N(1<<32-1)) }
 // bind starts sending another track; nil sends nothing until the next bind. The viewer's numbers go on where they were.
 func (f *forwarder) bind(t *Track) {
 	f.release()
+	f.stopEstimating()
 	f.track = t
 	if t == nil {
 		return
@@ -125,9 +142,10 @@ func (f *forwarder) release() {
 	for _, l := range []*Layer{f.layer, f.target} {
 		if l != nil {
 			f.worker.detach(f, l.log)
+			f.segments.leave(l, f.cursor)
 		}
 	}
-	f.track, f.layer, f.target = nil, nil, nil
+	f.track, f.layer, f.target, f.stopped = nil, nil, nil, false
 	f.publishLayers()
 }
 
@@ -139,52 +157,6 @@ func (f *forwarder) follow(l *Layer) {
 	f.publishLayers()
 	f.advance(l.log, time.Now().UnixNano())
 }
-
-func (f *forwarder) publishLayers() {
-	f.counters.current.Store(f.layer)
-	wanted := f.target
-	if wanted == nil {
-		wanted = f.layer
-	}
-	f.counters.wanted.Store(wanted)
-}
-
-// choose is the layer that the viewer should get.
-func (f *forwarder) choose(now int64) *Layer {
-	if f.selection.RID != "" {
-		if l := f.track.layer(f.selection.RID); l != nil {
-			return l
-		}
-	}
-	return f.track.best(now)
-}
-
-// reconsider starts a switch when another layer should be sent.
-func (f *forwarder) reconsider(now int64) {
-	if f.track == nil || f.layer == nil || len(f.track.layers) < 2 {
-		return
-	}
-	want := f.choose(now)
-	switch {
-	case want == f.layer && f.target != nil:
-		f.worker.detach(f, f.target.log)
-		f.target = nil
-	case want == f.layer || want == f.target:
-	case f.waiting && f.nextSegmentIsFirst():
-		f.worker.detach(f, f.layer.log)
-		f.follow(want)
-	default:
-		if f.target != nil {
-			f.worker.detach(f, f.target.log)
-		}
-		f.target = want
-		f.worker.attach(f, want.log)
-		want.requestKeyframe(now)
-	}
-	f.publishLayers()
-}
-
-func (f *forwarder) nextSegmentIsFirst() bool { return f.segments.newest() == nil }
 
 // await stops sending until there is a place to start from at fresh or later.
 func (f *forwarder) await(fresh uint64, now int64) {
@@ -203,11 +175,14 @@ func (f *forwarder) advance(l *Log, now int64) {
 	if f.target != nil && l == f.target.log {
 		f.trySwitch(now)
 	}
-	if l != f.layer.log || (f.waiting && !f.start(now)) {
+	if l != f.layer.log || f.stopped || (f.waiting && !f.start(now)) {
 		return
 	}
 	before := f.sent
 	f.drain(l, now)
+	if f.target != nil && f.heldBack && f.frameEnded {
+		f.worker.again(f.target.log)
+	}
 	f.worker.count(f.kind, f.sent.packets-before.packets, f.sent.bytes-before.bytes)
 	f.counters.packets.Store(f.sent.packets)
 	f.counters.bytes.Store(f.sent.bytes)
@@ -230,6 +205,9 @@ func (f *forwarder) drain(l *Log, now int64) {
 		}
 		if n == 0 && !f.catching {
 			f.worker.sample(p)
+		}
+		if f.bandwidth != nil && f.paced(now) {
+			return
 		}
 		f.cursor++
 		f.forward(p, now)
@@ -285,26 +263,6 @@ func (f *forwarder) keyframe(l *Layer, now int64) (uint64, bool) {
 	return position, true
 }
 
-// trySwitch goes over to the target layer once it has a keyframe that is newer than what the viewer has seen.
-func (f *forwarder) trySwitch(now int64) {
-	position, ok := f.target.log.Keyframe()
-	if !ok {
-		return
-	}
-	p := f.target.log.At(position)
-	stopped := !f.layer.active(now)
-	if p == nil || (p.born() < f.lastTime && !stopped && now-p.born() > int64(maxLag)) {
-		return
-	}
-	f.worker.detach(f, f.layer.log)
-	f.layer, f.target = f.target, nil
-	f.waiting, f.catching, f.cursor, f.fresh = false, true, position, 0
-	f.openAt = true
-	f.publishLayers()
-	f.subscriber.layerChanged()
-	f.worker.again(f.layer.log)
-}
-
 // forward sends one packet. Hot path.
 func (f *forwarder) forward(p *Packet, now int64) {
 	s := f.segments.newest()
@@ -312,17 +270,27 @@ func (f *forwarder) forward(p *Packet, now int64) {
 		s = f.open(p)
 	}
 	if p.Seq < s.inSeq {
-		return // from before the segment: the viewer has never had a number for it
-	}
-	out := s.seq(p.Seq)
-	if !f.emit(p, s, out, now) {
+		f.thinLate(p, now)
 		return
 	}
-	if p.Seq >= f.lastIn {
-		f.lastIn, f.nextOut = p.Seq, out+1
-		f.lastTS, f.lastTime = s.timestamp(p.Header.Timestamp), p.Arrival
-		f.lastPicture, f.lastTL0 = p.Numbers.PictureID+s.pictureShift, p.Numbers.TL0PicIdx+s.tl0Shift
+	if s.thinned {
+		f.thin(p, s, now)
+		if p.Header.Marker && p.Seq == f.lastIn && f.selector.Whole() { // within a picture it cannot know what else is to come
+			f.thicken(s)
+		}
+		return
 	}
+	out := s.seq(p.Seq)
+	if f.emit(p, s, outgoing{seq: out, marker: p.Header.Marker}, now) && p.Seq >= f.lastIn {
+		f.lastIn, f.nextOut = p.Seq, out+1
+		f.sentNewest(p, s, outgoing{marker: p.Header.Marker})
+	}
+}
+
+// sentNewest notes what the viewer's numbers go on from. Hot path.
+func (f *forwarder) sentNewest(p *Packet, s *segment, out outgoing) {
+	f.lastTS, f.lastTime, f.frameEnded = s.timestamp(p.Header.Timestamp), p.Arrival, out.marker
+	f.lastPicture, f.lastTL0 = p.Numbers.PictureID+s.pictureShift-out.pictureShift, p.Numbers.TL0PicIdx+s.tl0Shift
 }
 
 // open starts a segment at p: its number follows the last one sent, its timestamp the time that has passed.
@@ -334,54 +302,58 @@ func (f *forwarder) open(p *Packet) *segment {
 	}
 	previous := f.segments.newest()
 	if previous != nil && previous.layer.track == f.layer.track {
-		next.formats, next.extensions = previous.formats, previous.extensions
+		next.formats, next.extensions, next.numbered = previous.formats, previous.extensions, previous.numbered
 	} else {
 		next.formats, next.extensions = f.mapFormats(f.layer.track), f.mapExtensions(f.layer.track)
+		next.numbered = f.mayNumber(next.formats)
 	}
 	f.clockRate = max(f.layer.track.codecs[p.Header.PayloadType].sdp.ClockRate, 8000)
-	if newest := f.layer.log.At(f.layer.log.Head() - 1); f.catching && newest != nil && newest.Arrival-p.born() > int64(catchUpAge) {
-		next.catchUp, next.liveTS = true, newest.Header.Timestamp+uint32(newest.Age*int64(f.clockRate)/int64(time.Second))
-	}
-	start := rand.Uint32()
-	if previous != nil {
-		elapsed := max(p.Arrival-f.lastTime, int64(time.Millisecond))
-		start = f.lastTS + uint32(elapsed*int64(f.clockRate)/int64(time.Second))
-	}
-	next.tsOffset = start - next.timestamp(p.Header.Timestamp)
+	f.continueTime(&next, previous, p)
 	if previous != nil {
 		next.pictureShift, next.tl0Shift = f.lastPicture+1-p.Numbers.PictureID, f.lastTL0+1-p.Numbers.TL0PicIdx
 		next.renumber = next.pictureShift != 0 || next.tl0Shift != 0
+	}
+	if f.aimed != sublayer.All && f.kind == codec.Video {
+		f.makeSelector()
+		f.selector.Start(next.inSeq, next.outSeq, f.aimed)
+		next.thinned = true
 	}
 	f.segments.add(next)
 	f.lastIn = p.Seq
 	return f.segments.newest()
 }
 
-// emit rewrites, seals and sends one packet under the viewer's number. Hot path.
-func (f *forwarder) emit(p *Packet, s *segment, out uint64, now int64) bool {
+// emit rewrites, seals and sends one packet under the viewer's numbers. Hot path.
+func (f *forwarder) emit(p *Packet, s *segment, out outgoing, now int64) bool {
 	format := &s.formats[p.Header.PayloadType]
 	if !format.known {
 		f.counters.unmapped.Add(1)
 		return false
 	}
+	if f.bandwidth != nil {
+		f.number(s)
+	}
 	buf := f.room(len(p.Data))
 	rewrite := rtpx.Rewrite{
-		PayloadType: format.pt, Seq: uint16(out), Timestamp: s.timestamp(p.Header.Timestamp), SSRC: f.ssrc, Marker: p.Header.Marker, Extensions: s.extensions,
+		PayloadType: format.pt, Seq: uint16(out.seq), Timestamp: s.timestamp(p.Header.Timestamp), SSRC: f.ssrc, Marker: out.marker, Extensions: s.extensions,
 	}
 	header := rtpx.AppendHeader(buf[:0], p.Data, p.Header, &rewrite)
 	payload := p.Payload()
 	if format.primaryRED {
 		payload = redPrimary(payload)
 	}
-	if s.renumber && p.Numbers != (FrameNumbers{}) {
+	if (s.renumber || out.pictureShift != 0) && p.Numbers != (FrameNumbers{}) {
 		payload = append(f.worker.payload[:0], payload...)
-		s.apply(&p.Numbers, payload)
+		s.apply(&p.Numbers, out.pictureShift, payload)
 	}
-	n, err := f.subscriber.transport.SealRTP(buf, len(header), payload, f.ssrc, out)
+	n, err := f.subscriber.transport.SealRTP(buf, len(header), payload, f.ssrc, out.seq)
 	if err != nil {
 		return false
 	}
 	f.commit(buf, n, now)
+	if f.bandwidth != nil {
+		f.bandwidth.Sent(f.subscriber.number, n, now)
+	}
 	f.sent.packets++
 	f.sent.bytes += uint64(n)
 	f.sent.octets += uint64(len(payload))
@@ -430,36 +402,57 @@ func (f *forwarder) resend(seq uint16, now int64) {
 	if s == nil {
 		return
 	}
-	p := s.layer.log.BySeq(s.inSeq + (out - s.outSeq))
+	p, sent, filled := f.origin(s, out)
+	if p != nil && s.end == 0 && p.Position >= f.cursor {
+		return // it has just come in, and is about to be sent
+	}
 	if p == nil || !f.gate.allow(out, len(p.Data), now, f.subscriber.roundTrip()) {
 		return
 	}
 	f.path = f.subscriber.transport.Path()
 	format := s.formats[p.Header.PayloadType]
-	if f.rtxSSRC != 0 && format.rtxPT != 0 {
-		f.emitRTX(p, s, out, format, now)
-	} else {
-		before := f.sent
-		f.emit(p, s, out, now)
-		f.sent = before
+	before := f.sent
+	switch {
+	case f.rtxSSRC != 0 && format.rtxPT != 0:
+		f.emitRTX(p, s, sent, filled || f.outdated(s), now)
+	case filled:
+		f.fill(p, s, out, now)
+	default:
+		f.emit(p, s, sent, now)
 	}
+	f.sent = before
 	f.counters.resent.Add(1)
 	f.worker.node.stats.resent.Add(1)
 }
 
-func (f *forwarder) emitRTX(p *Packet, s *segment, out uint64, format format, now int64) {
-	original := p.Payload()
-	if format.primaryRED {
-		original = redPrimary(original)
+// outdated reports whether what the viewer lost in a segment is of no use: its link was overfull, and it has gone on with a keyframe of another layer. Such packets are
+// sent again without payload, so that the viewer stops asking and the keyframe need not wait behind them.
+func (f *forwarder) outdated(s *segment) bool {
+	return s.layer != f.segments.newest().layer && f.choice.current.reason == string(bandwidth.ReasonCongested)
+}
+
+// emitRTX sends a packet once more in the RTX stream (RFC 4588 section 4); one that went out as padding has no payload.
+func (f *forwarder) emitRTX(p *Packet, s *segment, out outgoing, filled bool, now int64) {
+	format := &s.formats[p.Header.PayloadType]
+	var original []byte
+	switch {
+	case filled:
+	case format.primaryRED:
+		original = redPrimary(p.Payload())
+	default:
+		original = p.Payload()
 	}
-	payload := binary.BigEndian.AppendUint16(f.worker.payload[:0], uint16(out))
+	payload := binary.BigEndian.AppendUint16(f.worker.payload[:0], uint16(out.seq))
 	payload = append(payload, original...)
-	if s.renumber {
-		s.apply(&p.Numbers, payload[2:])
+	if (s.renumber || out.pictureShift != 0) && !filled {
+		s.apply(&p.Numbers, out.pictureShift, payload[2:])
+	}
+	if f.bandwidth != nil {
+		f.number(s)
 	}
 	buf := f.room(len(p.Data) + 2)
 	rewrite := rtpx.Rewrite{
-		PayloadType: format.rtxPT, Seq: uint16(f.rtxSeq), Timestamp: s.timestamp(p.Header.Timestamp), SSRC: f.rtxSSRC, Marker: p.Header.Marker, Extensions: s.extensions,
+		PayloadType: format.rtxPT, Seq: uint16(f.rtxSeq), Timestamp: s.timestamp(p.Header.Timestamp), SSRC: f.rtxSSRC, Marker: out.marker, Extensions: s.extensions,
 	}
 	header := rtpx.AppendHeader(buf[:0], p.Data, p.Header, &rewrite)
 	n, err := f.subscriber.transport.SealRTP(buf, len(header), payload, f.rtxSSRC, f.rtxSeq)
@@ -468,6 +461,9 @@ func (f *forwarder) emitRTX(p *Packet, s *segment, out uint64, format format, no
 	}
 	f.rtxSeq++
 	f.commit(buf, n, now)
+	if f.bandwidth != nil {
+		f.bandwidth.Sent(f.subscriber.number, n, now)
+	}
 }
 
 // keyframeWanted passes a viewer's PLI or FIR on, within its allowance; requests of all viewers of a layer are merged there. It
@@ -504,6 +500,7 @@ func (f *forwarder) tick(now int64) {
 	if f.waiting {
 		f.advance(f.layer.log, now)
 	}
+	f.steer(now)
 	f.reconsider(now)
 	if f.target != nil {
 		f.target.requestKeyframe(now)

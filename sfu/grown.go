@@ -30,7 +30,7 @@ type grownLogs struct {
 
 // add notes that a log has grown. Hot path.
 func (g *grownLogs) add(l *Log) {
-	if l.dirty.Swap(true) {
+	if l.dirty.Load() || l.dirty.Swap(true) { // mostly it is, and a look costs less
 		return
 	}
 	g.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"rheomesh/internal/codec"
+	"rheomesh/sfu/audiolevel"
 )
 
 // PublisherInfo is a snapshot of a publisher.
@@ -32,6 +33,10 @@ type TrackInfo struct {
 	Kind   string
 	Codec  string // of the newest packet; empty before the first
 	Layers []LayerInfo
+	// AudioLevelDBov is how loud the audio is, smoothed, from -127 for silence to 0; nil when its client does not tell.
+	AudioLevelDBov *int
+	// Channels of a data track, by label.
+	Channels []DataChannelInfo
 }
 
 // LayerInfo is a snapshot of a layer. Width and Height are those that the stream itself tells, 0 when it does not.
@@ -44,6 +49,16 @@ type LayerInfo struct {
 	Packets, PacketsLost          uint64
 	SpatialLayers, TemporalLayers int
 	Selected                      bool // a viewer's current layer
+	// SubLayers are the parts of the layer that a viewer may get, from the least; empty when there is only all of it.
+	SubLayers []SubLayerInfo
+}
+
+// SubLayerInfo is a layer up to a spatial and a temporal sub-layer, both from 0.
+type SubLayerInfo struct {
+	Spatial, Temporal int
+	Width, Height     int
+	BitrateBps        int
+	Selected          bool // what a viewer gets now
 }
 
 // Info is a snapshot of the publisher.
@@ -53,11 +68,22 @@ func (p *Publisher) Info() PublisherInfo {
 		ID: p.id, RouterID: p.router.id, State: "idle", Subscribers: subscribers, Since: since, Tracks: []TrackInfo{},
 		Origin: p.origin(),
 	}
-	if len(tracks) > 0 {
+	if !since.IsZero() {
 		info.State = "live"
 	}
 	for _, t := range tracks {
-		info.Tracks = append(info.Tracks, TrackInfo{ID: t.ID, Kind: t.Kind.String(), Codec: t.codecName(), Layers: t.layerInfos(nil)})
+		info.Tracks = append(info.Tracks, t.info())
+	}
+	if track, ok := p.dataInfo(); ok {
+		info.Tracks = append(info.Tracks, track)
+	}
+	return info
+}
+
+func (t *Track) info() TrackInfo {
+	info := TrackInfo{ID: t.ID, Kind: t.Kind.String(), Codec: t.codecName(), Layers: t.layerInfos(nil, nil)}
+	if loudness, told := t.loudness(time.Now().UnixNano()); told {
+		info.AudioLevelDBov = new(int(loudness) - audiolevel.Silence)
 	}
 	return info
 }
@@ -71,13 +97,28 @@ func (t *Track) codecName() string {
 	return ""
 }
 
-// layerInfos lists the track's layers; selected is the one that a viewer gets.
-func (t *Track) layerInfos(selected *Layer) []LayerInfo {
+// layerInfos lists the track's layers; selected is the one that a viewer gets, want what it is to get.
+func (t *Track) layerInfos(selected *Layer, want *chosen) []LayerInfo {
 	now := time.Now().UnixNano()
 	infos := make([]LayerInfo, len(t.layers))
 	for i, l := range t.layers {
 		infos[i] = l.info(now)
 		infos[i].Selected = l == selected
+		infos[i].SubLayers = l.subLayerInfos(want)
+	}
+	return infos
+}
+
+func (l *Layer) subLayerInfos(want *chosen) (infos []SubLayerInfo) {
+	rungs := l.rungs(nil, true, true)
+	if len(rungs) < 2 {
+		return nil
+	}
+	for _, r := range rungs {
+		infos = append(infos, SubLayerInfo{
+			Spatial: r.spatial, Temporal: r.temporal, Width: r.width, Height: r.height, BitrateBps: int(r.bitrate),
+			Selected: want != nil && want.layer == l && want.spatial == r.spatial && want.temporal == r.temporal,
+		})
 	}
 	return infos
 }
@@ -108,11 +149,15 @@ type SubscriberInfo struct {
 
 // SubscriberTrackInfo is a snapshot of one forwarder.
 type SubscriberTrackInfo struct {
-	Kind, Codec                       string
-	CurrentLayer, TargetLayer         *LayerInfo // nil while nothing is sent
-	Reason                            string     // why the viewer gets this layer or nothing
+	Kind, Codec               string
+	CurrentLayer, TargetLayer *LayerInfo // nil while nothing is sent
+	Reason                    string     // why the viewer gets this layer or nothing
+	// Spatial and Temporal are the highest sub-layers that the viewer is to get, from 0.
+	Spatial, Temporal                 int
+	EstimateBps                       int // what the viewer's link carries; 0 while there is nothing to choose
 	Packets, Bytes, NACKs, PLIs       uint64
 	Resent, Skips, WithoutCommonCodec uint64
+	Channels                          []DataChannelInfo // of a data track, by label
 }
 
 // Info is a snapshot of the subscriber.
@@ -123,6 +168,11 @@ func (s *Subscriber) Info() SubscriberInfo {
 	}
 	for _, f := range s.forwarders {
 		info.Tracks = append(info.Tracks, f.info(s.paused.Load()))
+	}
+	if s.data != nil {
+		if track, ok := s.data.info(); ok {
+			info.Tracks = append(info.Tracks, track)
+		}
 	}
 	return info
 }
@@ -156,7 +206,10 @@ func (f *forwarder) info(paused bool) SubscriberTrackInfo {
 		layer := wanted.info(now)
 		info.TargetLayer = &layer
 	}
-	info.Reason = f.reason(current, wanted, paused)
+	info.Reason, info.EstimateBps = f.reason(current, wanted, paused), int(c.estimate.Load())
+	if newest := f.choice.published.Load(); newest != nil {
+		info.Spatial, info.Temporal = newest.spatial, newest.temporal
+	}
 	return info
 }
 
@@ -164,15 +217,15 @@ func (f *forwarder) info(paused bool) SubscriberTrackInfo {
 func (f *forwarder) reason(current, wanted *Layer, paused bool) string {
 	switch {
 	case paused:
-		return "paused"
+		return reasonPaused
 	case current == nil:
-		return "publisher-idle"
+		return reasonIdle
 	case wanted != current:
-		return "waiting-for-keyframe"
+		return reasonKeyframe
 	case f.counters.unmapped.Load() > 0 && f.counters.packets.Load() == 0:
-		return "codec-not-offered"
+		return reasonCodec
 	case f.counters.packets.Load() == 0:
-		return "waiting-for-keyframe"
+		return reasonKeyframe
 	}
-	return "best-available"
+	return f.choice.reason()
 }

@@ -72,6 +72,10 @@ type stream struct {
 	bytes      uint64
 	bytesAt    time.Time
 	bytesOld   uint64
+	layering   *layering // of video
+	level      level     // of audio
+	sub        subBytes
+	subOld     subBytes
 	info       codec.Info
 	duplicates uint64
 	counted    uint64 // of loss.Lost
@@ -98,7 +102,7 @@ func (in *ingest) newTrack(m sdp.Media) *Track {
 	if m.Kind == sdp.Application || len(codecs) == 0 || !m.Active() {
 		return nil
 	}
-	t := &Track{ID: TrackID(m.MID), Kind: codec.Audio, extensions: sdp.PublishExtensions(m)}
+	t := &Track{ID: TrackID(m.MID), Kind: codec.Audio, router: in.session.router, extensions: sdp.PublishExtensions(m)}
 	if m.Kind == sdp.Video {
 		t.Kind = codec.Video
 	}
@@ -164,7 +168,7 @@ func (in *ingest) declare(m sdp.Media, t *Track) {
 }
 
 func newStream(ssrc uint32, l *Layer, rtx bool) *stream {
-	s := &stream{ssrc: ssrc, layer: l, rtx: rtx, bytesAt: time.Now()}
+	s := &stream{ssrc: ssrc, layer: l, rtx: rtx, bytesAt: time.Now(), layering: newLayering(l.track), level: newLevel(l.track)}
 	s.slab = slab{size: firstSlabBytes, most: videoSlabBytes}
 	if l.track.Kind == codec.Audio {
 		s.slab.most = audioSlabBytes
@@ -403,12 +407,20 @@ func (in *ingest) append(s *stream, plain []byte, h rtpx.Header, now time.Time, 
 // append adds a plain packet, which was age old when it came in, to the stream's log under its extended number. Hot path.
 func (s *stream) append(n *Node, c codec.Codec, plain []byte, h rtpx.Header, seq uint64, now time.Time, age time.Duration) {
 	codec.Inspect(c, h.Payload(plain), &s.info)
-	s.layer.log.Append(Packet{
-		Data: plain, Header: h, Seq: seq, Arrival: now.UnixNano(), Age: int64(age),
-		Keyframe: s.info.Keyframe, Spatial: s.info.Spatial, Temporal: s.info.Temporal, Numbers: frameNumbers(&s.info),
-	})
-	s.layer.observe(c, &s.info, len(plain), now.UnixNano())
+	arrival := now.UnixNano()
+	p := s.layer.log.allocate() // and filled in there: a copy costs as much as all the rest
+	p.Data, p.Header, p.Seq, p.Arrival, p.Age = plain, h, seq, arrival, int64(age)
+	p.Keyframe, p.Numbers = s.info.Keyframe, frameNumbers(&s.info)
+	if s.level.extension != 0 {
+		s.level.take(h, plain, s.layer, arrival)
+	}
+	if s.layering != nil {
+		p.Layers = s.layering.of(c, h, plain, &s.info, s.layer)
+	}
+	s.layer.log.publish(p)
+	s.layer.observe(c, &s.info, len(plain), arrival)
 	s.bytes += uint64(len(plain))
+	s.sub.add(&s.info, len(plain))
 	n.stats.received(s.layer.track.Kind, len(plain))
 	n.grown.add(s.layer.log)
 }
@@ -435,8 +447,12 @@ func (s *stream) take(h rtpx.Header, now time.Time) (uint64, bool) {
 func (l *Layer) observe(c codec.Codec, info *codec.Info, bytes int, now int64) {
 	l.packets.Add(1)
 	l.bytes.Add(uint64(bytes))
-	l.heard.Store(now)
-	l.codec.Store(uint32(c))
+	if l.heard.Load() != now { // packets of one batch have one time, and a store costs more than a look
+		l.heard.Store(now)
+	}
+	if l.codec.Load() != uint32(c) {
+		l.codec.Store(uint32(c))
+	}
 	if info.Width != 0 {
 		l.width.Store(uint32(info.Width))
 		l.height.Store(uint32(info.Height))

@@ -187,7 +187,11 @@ func (s *stream) measure(now time.Time) {
 		return
 	}
 	s.layer.bitrate.Store(int64(float64(s.bytes-s.bytesOld) * 8 / elapsed.Seconds()))
-	s.bytesOld, s.bytesAt = s.bytes, now
+	if s.layer.track.Kind == codec.Video {
+		rates := s.layer.rates.now().measured(&s.subOld, &s.sub, elapsed)
+		s.layer.rates.Store(&rates)
+	}
+	s.bytesOld, s.bytesAt, s.subOld = s.bytes, now, s.sub
 }
 
 // measure updates the layers' bit rates, and tells listeners when a layer came, went or changed its size.
@@ -208,9 +212,12 @@ func (in *ingest) measure(now time.Time) {
 	}
 }
 
-// shape reports whether the layer looks different from the last time: sending or not, and the size of its picture.
+// shape reports whether the layer looks different from the last time: sending or not, the size of its picture, and its sub-layers.
 func (l *Layer) shape(now int64) bool {
 	shape := layerShape{active: l.active(now), width: l.width.Load(), height: l.height.Load()}
+	if rates := l.rates.Load(); rates != nil {
+		shape.spatial, shape.temporal = rates.extent()
+	}
 	changed := shape != l.shown
 	l.shown = shape
 	return changed

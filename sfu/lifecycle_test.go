@@ -259,6 +259,7 @@ func TestLimits(t *testing.T) {
 	}{
 		{"sessions", sfu.Limits{MaxSessions: limit}, subscribe, sfu.ErrCapacity, "sessions"},
 		{"half-open sessions", sfu.Limits{MaxHalfOpen: limit}, subscribe, sfu.ErrCapacity, "half-open"},
+		{"sessions of an address", sfu.Limits{MaxSessionsPerIP: limit}, subscribe, sfu.ErrRateLimited, "sessions-ip"},
 		{"half-open sessions of an address", sfu.Limits{MaxHalfOpenPerIP: limit}, subscribe, sfu.ErrRateLimited, "half-open-ip"},
 		{"subscribers", sfu.Limits{MaxSubscribersPerRouter: limit}, subscribe, sfu.ErrCapacity, "subscribers"},
 		{"publishers", sfu.Limits{MaxPublishersPerRouter: limit}, func(r *sfu.Router, i int) error {
@@ -306,7 +307,7 @@ func TestLimits(t *testing.T) {
 		require.Zero(t, node.Stats().Publishers)
 	})
 	t.Run("an address of this machine may stand for many", func(t *testing.T) {
-		_, router := newNode(t, func(c *sfu.Config) { c.Limits.MaxHalfOpenPerIP = 1 })
+		_, router := newNode(t, func(c *sfu.Config) { c.Limits.MaxHalfOpenPerIP, c.Limits.MaxSessionsPerIP = 1, 1 })
 		for range 5 {
 			_, err := router.Subscribe(sfu.SubscribeRequest{Publisher: "cam", Offer: viewer, ClientIP: netip.MustParseAddr("127.0.0.1")})
 			require.NoError(t, err)

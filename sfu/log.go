@@ -6,6 +6,7 @@ import (
 
 	"rheomesh/internal/codec"
 	"rheomesh/internal/rtpx"
+	"rheomesh/sfu/sublayer"
 )
 
 // Bounds of a Log. The first that is reached makes it forget its oldest packets.
@@ -33,9 +34,10 @@ type Packet struct {
 	// Age is how old the packet was when it came in, in nanoseconds: 0 when its client is connected to this node, more when it was kept on another one.
 	Age int64
 	// Keyframe marks packets of a frame that a decoder can start with, as far as the packet itself tells.
-	Keyframe          bool
-	Spatial, Temporal uint8
-	Numbers           FrameNumbers
+	Keyframe bool
+	// Layers is where a packet of video has its place in a stream with sub-layers.
+	Layers  sublayer.Layers
+	Numbers FrameNumbers
 }
 
 // FrameNumbers are the numbers that VP8 and VP9 give frames inside their payload descriptors (RFC 7741 section 4.2, RFC 9628 section 4.2). Decoders take a jump in
@@ -112,16 +114,21 @@ func NewLog() *Log {
 func (l *Log) Append(p Packet) *Packet {
 	stored := l.allocate()
 	*stored = p
+	l.publish(stored)
+	return stored
+}
+
+// publish is Append for a packet that was filled in where allocate has put it. Hot path.
+func (l *Log) publish(stored *Packet) {
 	stored.Position = l.head.Load()
 	l.markKeyframe(stored)
 	l.makeRoom(stored)
 	l.ring.Load().store(stored)
 	l.bytes += len(stored.Data)
 	l.head.Store(stored.Position + 1)
-	return stored
 }
 
-// allocate takes the next Packet of the current chunk, so that the garbage collector sees one object for many packets.
+// allocate takes the next Packet of the current chunk, so that the garbage collector sees one object for many packets. Hot path.
 func (l *Log) allocate() *Packet {
 	if len(l.chunk) == 0 {
 		l.chunk = make([]Packet, packetsPerChunk)
@@ -147,7 +154,8 @@ func (l *Log) markKeyframe(p *Packet) {
 
 // makeRoom grows the ring while the log's bounds allow it, and forgets the oldest packets otherwise.
 func (l *Log) makeRoom(p *Packet) {
-	r, tail := l.ring.Load(), l.tail.Load()
+	r, first := l.ring.Load(), l.tail.Load()
+	tail := first
 	for tail < p.Position {
 		front := r.slots[tail&r.mask].Load()
 		full := p.Position-tail >= uint64(len(r.slots))
@@ -163,7 +171,9 @@ func (l *Log) makeRoom(p *Packet) {
 		r.slots[tail&r.mask].Store(nil)
 		tail++
 	}
-	l.tail.Store(tail)
+	if tail != first {
+		l.tail.Store(tail)
+	}
 }
 
 // stale reports whether a packet has outlived its use at a time.
@@ -223,6 +233,9 @@ func (l *Log) unwatch() {
 
 // misses reports whether the log has no packet with the number and would keep it: it is none from before all that it holds. It is for the writer. Hot path.
 func (l *Log) misses(seq uint64) bool {
+	if seq > l.highest { // mostly, and then nothing need be looked up
+		return true
+	}
 	oldest := l.At(l.tail.Load())
 	if oldest == nil {
 		return true

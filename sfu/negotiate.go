@@ -13,8 +13,7 @@ import (
 )
 
 const (
-	sctpPort            = 5000      // RFC 8841 section 5
-	maxDataMessageBytes = 256 << 10 // what browsers announce too
+	sctpPort = 5000 // RFC 8841 section 5
 )
 
 // publish answers a publisher's offer and claims the publisher's name.
@@ -66,7 +65,7 @@ func (r *Router) checkCodecs(offer *sdp.Description) error {
 // withData completes the answer of a data section.
 func withData(m sdp.Media, media sdp.AnswerMedia) sdp.AnswerMedia {
 	if m.Kind == sdp.Application {
-		return sdp.AnswerMedia{SCTPPort: sctpPort, MaxMessageSize: maxDataMessageBytes}
+		return sdp.AnswerMedia{SCTPPort: sctpPort, MaxMessageSize: MaxDataMessageBytes}
 	}
 	return media
 }
@@ -80,7 +79,7 @@ func (s *Session) answerPlayer(offer *sdp.Description) error {
 	answer := s.answer(offer, link, sdp.Play)
 	answer.StreamID = streamID
 	for i, m := range offer.Media {
-		media := sdp.AnswerMedia{Codecs: sdp.PlayCodecs(m, false), Extensions: sdp.PlayExtensions(m, false), CNAME: s.subscriber.cname}
+		media := sdp.AnswerMedia{Codecs: sdp.PlayCodecs(m), Extensions: sdp.PlayExtensions(m), CNAME: s.subscriber.cname}
 		if f := s.subscriber.forwarderOf(i); f != nil {
 			media.SSRC, media.RTXSSRC = f.ssrc, f.rtxSSRC
 		}
@@ -100,6 +99,9 @@ func (s *Session) join() {
 	s.subscriber.start()
 	s.router.addSubscriber(s.subscriber)
 	s.publisher.join(s.subscriber)
+	if s.subscriber.data != nil {
+		s.publisher.joinData(s.subscriber.data)
+	}
 }
 
 // newSubscriber makes the viewer's forwarders from the client's description.
@@ -107,7 +109,7 @@ func (s *Session) newSubscriber(d *sdp.Description) {
 	sub := &Subscriber{id: newSubscriberID(), session: s, publisher: s.publisher, worker: s.router.node.assignWorker(s.publisher)}
 	sub.cname = string(sub.id)
 	for i, m := range d.Media {
-		codecs := sdp.PlayCodecs(m, false)
+		codecs := sdp.PlayCodecs(m)
 		if m.Kind == sdp.Application || !m.Active() || len(codecs) == 0 {
 			continue
 		}
@@ -115,7 +117,7 @@ func (s *Session) newSubscriber(d *sdp.Description) {
 		if m.Kind == sdp.Video {
 			kind = codec.Video
 		}
-		sub.forwarders = append(sub.forwarders, newForwarder(sub, kind, i, codecs, sdp.PlayExtensions(m, false)))
+		sub.forwarders = append(sub.forwarders, newForwarder(sub, kind, i, codecs, sdp.PlayExtensions(m)))
 	}
 	s.subscriber = sub
 	s.log = s.log.With("subscriber_id", sub.id)
@@ -132,11 +134,13 @@ func (s *Subscriber) forwarderOf(index int) *forwarder {
 
 // open makes the session's transport for the client's description; setup is our role in DTLS.
 func (s *Session) open(d *sdp.Description, setup sdp.Setup) *transport.Session {
-	link := transport.New(&s.router.node.transport, transport.Peer{
+	peer := transport.Peer{
 		Credentials: transport.Credentials{Ufrag: d.ICE.Ufrag, Pwd: d.ICE.Pwd}, Lite: d.ICE.Lite,
 		FingerprintAlgorithm: d.Fingerprint.Algorithm, Fingerprint: d.Fingerprint.Value,
 		Candidates: usableCandidates(d.Candidates), DTLSClient: setup == sdp.SetupActive,
-	}, s)
+	}
+	s.dataPeer(d, &peer)
+	link := transport.New(&s.router.node.transport, peer, s)
 	s.attach(link, d)
 	return link
 }
@@ -223,7 +227,7 @@ func (s *Session) Accept(text []byte) error {
 func (s *Session) accepted(answer *sdp.Description, credentials transport.Credentials) {
 	for _, f := range s.subscriber.forwarders {
 		m := answer.Media[f.index]
-		f.codecs, f.extensions = sdp.PlayCodecs(m, false), sdp.PlayExtensions(m, false)
+		f.codecs, f.extensions = sdp.PlayCodecs(m), sdp.PlayExtensions(m)
 		if !m.Active() {
 			f.codecs = nil
 		}

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"crypto/rand"
 	"fmt"
+	"iter"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -44,6 +46,8 @@ type Node struct {
 	closing  sync.Once
 	closeErr error // written within closing
 
+	retainLastData bool
+
 	grown    grownLogs
 	feedback feedbackLoop
 }
@@ -55,6 +59,7 @@ func NewNode(config Config) (*Node, error) {
 		routers: map[RouterID]*Router{}, sessions: map[SessionID]*Session{}, halfOpen: map[*Session]struct{}{},
 	}
 	n.stats.init()
+	n.retainLastData = config.RetainLastData
 	if n.id == "" {
 		n.id = NodeID("node-" + strings.ToLower(rand.Text()[:8]))
 	}
@@ -204,7 +209,7 @@ func (n *Node) PutRouter(id RouterID, config RouterConfig) (r *Router, created b
 	}
 	r = &Router{
 		id: id, node: n, config: config, createdAt: time.Now(), publishers: map[PublisherID]*Publisher{}, subscribers: map[SubscriberID]*Subscriber{},
-		feeds: map[*Feed]struct{}{},
+		feeds: map[*Feed]struct{}{}, speakers: newSpeakers(),
 	}
 	n.routers[id] = r
 	n.hub.emit(Event{Type: EventRouterCreated, RouterID: id, Router: r})
@@ -273,26 +278,32 @@ func (n *Node) addSession(s *Session) error {
 	case len(n.halfOpen) >= n.limits.MaxHalfOpen:
 		n.stats.reject(rejectHalfOpen)
 		return fmt.Errorf("connecting sessions of node: %w", ErrCapacity)
-	case n.halfOpenOfLocked(s.clientIP) >= n.limits.MaxHalfOpenPerIP:
-		n.stats.reject(rejectHalfOpenIP)
-		return ErrRateLimited
+	case n.manyLocked(s.clientIP, rejectSessionsIP, n.limits.MaxSessionsPerIP, maps.Values(n.sessions)):
+		return fmt.Errorf("connected or not: %w", ErrRateLimited)
+	case n.manyLocked(s.clientIP, rejectHalfOpenIP, n.limits.MaxHalfOpenPerIP, maps.Keys(n.halfOpen)):
+		return fmt.Errorf("still connecting: %w", ErrRateLimited)
 	}
 	n.sessions[s.id] = s
 	n.halfOpen[s] = struct{}{}
 	return nil
 }
 
-// halfOpenOfLocked counts an address's sessions that have not connected; a loopback address stands for many clients, behind a proxy or in a test.
-func (n *Node) halfOpenOfLocked(ip netip.Addr) (count int) {
+// manyLocked reports whether an address has as many of the sessions as it may, and then counts the rejection. A loopback address stands for many clients, behind
+// a proxy or in a test.
+func (n *Node) manyLocked(ip netip.Addr, reason string, limit int, sessions iter.Seq[*Session]) bool {
 	if !ip.IsValid() || ip.IsLoopback() {
-		return 0
+		return false
 	}
-	for s := range n.halfOpen {
+	count := 0
+	for s := range sessions {
 		if s.clientIP == ip {
 			count++
 		}
 	}
-	return count
+	if count >= limit {
+		n.stats.reject(reason)
+	}
+	return count >= limit
 }
 
 func (n *Node) sessionConnected(s *Session, took time.Duration) {

@@ -165,7 +165,7 @@ func TestSessionIDsCannotBeGuessed(t *testing.T) {
 
 func TestLimitsDefaults(t *testing.T) {
 	require.Equal(t, Limits{
-		MaxSessions: 2000, MaxHalfOpen: 256, MaxHalfOpenPerIP: 16, MaxRouters: 500, MaxPublishersPerRouter: 32, MaxSubscribersPerRouter: 1000, MaxSSRCsPerSession: 32,
+		MaxSessions: 2000, MaxSessionsPerIP: 64, MaxHalfOpen: 256, MaxHalfOpenPerIP: 16, MaxRouters: 500, MaxPublishersPerRouter: 32, MaxSubscribersPerRouter: 1000, MaxSSRCsPerSession: 32,
 		ConnectTimeout: 10 * time.Second, SilenceTimeout: 15 * time.Second,
 	}, Limits{}.withDefaults())
 	var set Limits // every field set to 7 stays

@@ -1,7 +1,6 @@
 package sfu
 
 import (
-	"cmp"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -33,15 +32,22 @@ type Publisher struct {
 	subscribers map[SubscriberID]*Subscriber
 	held        int // sessions, of either role, that keep the publisher in its router
 	feeding     int // sessions and feeds that publish under the name
+
+	data dataTrack // under a lock of its own
 }
 
 // feeder is what a publisher's packets come from: a client's Session or a Feed.
-type feeder interface{ Close(reason CloseReason) }
+type feeder interface {
+	Close(reason CloseReason)
+	// dataUp takes a viewer's message to the publisher's client.
+	dataUp(m DataMessage) error
+}
 
 // Track is one audio or video medium of a publisher. It is made when a session starts and lives as long.
 type Track struct {
-	ID   TrackID
-	Kind codec.Kind
+	ID     TrackID
+	Kind   codec.Kind
+	router *Router
 	// codecs by payload type, as the publisher numbers them.
 	codecs     [128]trackCodec
 	extensions []sdp.Extension
@@ -80,12 +86,16 @@ type Layer struct {
 	heard         atomic.Int64  // arrival of the newest packet, nanoseconds since the epoch
 	asked         atomic.Int64  // time of the last keyframe request
 	report        atomic.Pointer[senderReport]
+	rates         publishedRates
+	loudness      publishedLoudness
+	described     publishedDescription
 }
 
 // layerShape is what listeners are told of changes of.
 type layerShape struct {
-	active        bool
-	width, height uint32
+	active            bool
+	width, height     uint32
+	spatial, temporal int // the highest sub-layers that are sent
 }
 
 // senderReport is what a publisher's RTCP sender report said, and when it came (RFC 3550 section 6.4.1).
@@ -118,28 +128,6 @@ func (l *Layer) requestKeyframe(now int64) bool {
 	return true
 }
 
-// best is the layer to send to a viewer that asked for none: of the active ones the largest picture, then the highest bitrate. Names of rids say nothing:
-// clients order them either way. Before anything is known it is the first.
-func (t *Track) best(now int64) *Layer {
-	var best *Layer
-	for _, l := range t.layers {
-		if l.active(now) && (best == nil || l.compare(best) > 0) {
-			best = l
-		}
-	}
-	if best == nil && len(t.layers) > 0 {
-		return t.layers[0]
-	}
-	return best
-}
-
-func (l *Layer) compare(other *Layer) int {
-	return cmp.Or(
-		cmp.Compare(l.width.Load()*l.height.Load(), other.width.Load()*other.height.Load()),
-		cmp.Compare(l.bitrate.Load(), other.bitrate.Load()),
-	)
-}
-
 // layer finds a layer by rid.
 func (t *Track) layer(rid string) *Layer {
 	for _, l := range t.layers {
@@ -157,7 +145,7 @@ func (p *Publisher) ID() PublisherID { return p.id }
 func (p *Publisher) Live() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return len(p.tracks) > 0
+	return !p.liveSince.IsZero()
 }
 
 // SubscriberCount is how many viewers watch or wait.
@@ -207,7 +195,7 @@ func (p *Publisher) goLive(feeder feeder, tracks []*Track) {
 // release takes the feeder away again.
 func (p *Publisher) release(feeder feeder) {
 	p.mu.Lock()
-	wasLive := p.feeder == feeder && len(p.tracks) > 0
+	wasLive := p.feeder == feeder && !p.liveSince.IsZero()
 	if p.feeder == feeder {
 		p.feeder, p.tracks, p.liveSince = nil, nil, time.Time{}
 		for _, s := range p.subscribers {

@@ -28,7 +28,7 @@ func TestFrameNumbersGoOn(t *testing.T) {
 			var info codec.Info
 			codec.Inspect(codec.VP8, row.payload, &info)
 			numbers, got := frameNumbers(&info), append([]byte(nil), row.payload...)
-			row.segment.apply(&numbers, got)
+			row.segment.apply(&numbers, 0, got)
 			require.Equal(t, row.want, got)
 		})
 	}

@@ -17,6 +17,7 @@ type Router struct {
 	id        RouterID
 	node      *Node
 	createdAt time.Time
+	speakers  *speakers
 
 	// mu guards the fields below. It is taken before Publisher.mu.
 	mu          sync.Mutex
@@ -129,8 +130,10 @@ type SubscribeRequest struct {
 	Offer     []byte
 	// RequireLive refuses with ErrPublisherAbsent while the publisher is not live.
 	RequireLive bool
-	ClientIP    netip.Addr
-	UserAgent   string
+	// SendData lets the viewer send data messages to the publisher.
+	SendData  bool
+	ClientIP  netip.Addr
+	UserAgent string
 }
 
 // Publish answers a publisher's offer. The session feeds the publisher once the client has connected.
@@ -179,6 +182,7 @@ func (r *Router) subscribe(req SubscribeRequest, negotiate func(*Session) error)
 	if err != nil {
 		return nil, fmt.Errorf("subscribe %s/%s: %w", r.id, req.Publisher, err)
 	}
+	s.maySendData = req.SendData
 	err = negotiate(s)
 	if err != nil {
 		s.Close(CloseProtocol)

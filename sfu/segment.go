@@ -4,7 +4,7 @@ import "rheomesh/internal/rtpx"
 
 const (
 	// catchUpDivisor compresses the timestamps of cached frames that a joining viewer gets at once: two seconds of them look like 62 ms to its jitter buffer,
-	// which then plays live from the start instead of two seconds late for ever.
+	// which then plays live from the start instead of two seconds late for ever. The same goes for a viewer that changes to a layer's keyframe of a moment ago.
 	catchUpDivisor = 32
 	// segmentsKept is how many segments back a NACK is still answered.
 	segmentsKept = 4
@@ -22,6 +22,9 @@ type segment struct {
 	renumber     bool   // pictureShift or tl0Shift is not zero
 	pictureShift uint16 // added to PictureID
 	tl0Shift     uint8  // added to TL0PICIDX
+	numbered     bool   // packets may have transport-wide numbers
+	thinned      bool   // the forwarder's selector knows the numbers
+	end          uint64 // position in the log at which the viewer left it for another layer; 0 = not yet
 	formats      *formats
 	extensions   *rtpx.ExtensionMap
 }
@@ -39,10 +42,11 @@ func (s *segment) timestamp(in uint32) uint32 {
 	return in + s.tsOffset
 }
 
-// apply writes the viewer's frame numbers into a copy of the packet's payload. Hot path after a viewer's first switch.
-func (s *segment) apply(n *FrameNumbers, payload []byte) {
+// apply writes the viewer's frame numbers into a copy of the packet's payload; dropped is how many frames were left out in this segment. Hot path after a
+// viewer's first switch.
+func (s *segment) apply(n *FrameNumbers, dropped uint16, payload []byte) {
 	if at := int(n.PictureIDOffset); at != 0 {
-		id := n.PictureID + s.pictureShift
+		id := n.PictureID + s.pictureShift - dropped
 		if n.PictureIDLong {
 			payload[at], payload[at+1] = 0x80|byte(id>>8)&0x7f, byte(id)
 		} else {
@@ -56,6 +60,16 @@ func (s *segment) apply(n *FrameNumbers, payload []byte) {
 
 // formats says, for each payload type of a publisher's track, how a viewer gets it.
 type formats [128]format
+
+// anyRTX is an RTX payload type of the viewer's; 0 without any.
+func (s *segment) anyRTX() uint8 {
+	for i := range s.formats {
+		if pt := s.formats[i].rtxPT; pt != 0 {
+			return pt
+		}
+	}
+	return 0
+}
 
 // format is how one payload type is sent to one viewer. The zero value is not sent at all.
 type format struct {
@@ -77,12 +91,29 @@ func (s *segments) newest() *segment {
 	return &s.list[len(s.list)-1]
 }
 
+// before is the segment before the newest one.
+func (s *segments) before() *segment {
+	if len(s.list) < 2 {
+		return nil
+	}
+	return &s.list[len(s.list)-2]
+}
+
 func (s *segments) add(next segment) {
 	if len(s.list) == segmentsKept {
 		copy(s.list, s.list[1:])
 		s.list = s.list[:segmentsKept-1]
 	}
 	s.list = append(s.list, next)
+}
+
+// leave notes where the viewer leaves a layer.
+func (s *segments) leave(l *Layer, cursor uint64) {
+	for i := range s.list {
+		if x := &s.list[i]; x.layer == l && x.end == 0 {
+			x.end = cursor
+		}
+	}
 }
 
 // holding is the segment that a number of the viewer belongs to; nil when it is too old.

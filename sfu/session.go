@@ -59,6 +59,8 @@ type Session struct {
 	publisherID PublisherID
 	subscriber  *Subscriber // role subscribe
 	ingest      *ingest     // role publish
+	source      *dataSource // role publish, with a data section
+	maySendData bool        // role subscribe
 	createdAt   time.Time
 	clientIP    netip.Addr
 	log         *slog.Logger
@@ -270,6 +272,7 @@ func (s *Session) end() {
 // finish takes the ended session out of everything that knows it.
 func (s *Session) finish() {
 	s.connected.Store(false)
+	s.leaveData()
 	if s.subscriber != nil {
 		s.subscriber.stop()
 		s.router.node.unassignWorker(s.subscriber.worker)
@@ -357,7 +360,7 @@ func (s *Session) Layers() map[int][]LayerInfo {
 	tracks, _, _ := s.publisher.snapshot()
 	for _, f := range s.subscriber.forwarders {
 		if t := trackOf(tracks, f); t != nil {
-			layers[f.index] = t.layerInfos(f.counters.current.Load())
+			layers[f.index] = t.layerInfos(f.counters.current.Load(), f.choice.published.Load())
 		}
 	}
 	return layers

@@ -12,6 +12,7 @@ const (
 	rejectOffer       = "offer"        // SDP that was refused
 	rejectSessions    = "sessions"     // the node's sessions
 	rejectHalfOpen    = "half-open"    // sessions that have not connected yet
+	rejectSessionsIP  = "sessions-ip"  // of one client address
 	rejectHalfOpenIP  = "half-open-ip" // the same of one address
 	rejectRouters     = "routers"
 	rejectPublishers  = "publishers"
@@ -21,7 +22,7 @@ const (
 )
 
 var rejectReasons = [...]string{
-	rejectOffer, rejectSessions, rejectHalfOpen, rejectHalfOpenIP, rejectRouters, rejectPublishers, rejectSubscribers, rejectSSRCs, rejectDraining,
+	rejectOffer, rejectSessions, rejectSessionsIP, rejectHalfOpen, rejectHalfOpenIP, rejectRouters, rejectPublishers, rejectSubscribers, rejectSSRCs, rejectDraining,
 }
 
 var skipReasons = [...]string{skipLapped, skipLate, skipPath}
@@ -61,6 +62,8 @@ type statistics struct {
 	malformedRTP, malformedRTCP, unopened, unresolved, unexpectedRTP atomic.Uint64
 	nacksReceived, nacksSent, resent                                 atomic.Uint64
 	keyframeRequestsReceived, keyframeRequestsSent                   atomic.Uint64
+
+	data dataStatistics
 
 	rejected  [len(rejectReasons)]atomic.Uint64
 	skipped   [len(skipReasons)]atomic.Uint64
@@ -142,6 +145,8 @@ type NodeStats struct {
 	Rejected                    map[string]uint64 // by reason
 	Skipped                     map[string]uint64 // by reason
 
+	Data DataStats
+
 	ForwardDelay Histogram    // seconds from a packet's arrival until it was sent to viewers
 	SendBatch    Histogram    // datagrams that one call sent
 	SessionSetup [2]Histogram // seconds from POST until connected, by Role
@@ -161,6 +166,7 @@ func (n *Node) Stats() NodeStats {
 		KeyframeRequests: counts(keyframeResults[:], s.keyframes[:]), Rejected: counts(rejectReasons[:], s.rejected[:]), Skipped: counts(skipReasons[:], s.skipped[:]),
 		ForwardDelay: s.forwardDelay.snapshot(float64(time.Second)), SendBatch: s.batches.snapshot(1),
 	}
+	out.Data = s.data.snapshot()
 	for role := range s.setup {
 		out.SessionSetup[role] = s.setup[role].snapshot(float64(time.Second))
 	}

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"rheomesh/internal/codec"
 	"rheomesh/internal/rtcpx"
 	"rheomesh/sfu/transport"
 )
@@ -26,6 +27,7 @@ type Subscriber struct {
 	worker    *worker
 	transport *transport.Session
 	cname     string
+	data      *dataViewer // nil without a data section
 
 	// forwarders are fixed at the start; what they hold is the worker's.
 	forwarders []*forwarder
@@ -36,13 +38,18 @@ type Subscriber struct {
 	lost   atomic.Uint32
 	ended  atomic.Bool
 
-	// The worker's alone.
-	reports  []byte // scratch
-	reported time.Time
+	steered atomic.Bool // the link is estimated
 
-	// feedbackMu guards feedback.
+	// The worker's alone.
+	reports   []byte // scratch
+	reported  time.Time
+	number    uint16 // transport-wide, of the newest packet of video
+	attending bool   // waits in worker.attending
+
+	// feedbackMu guards feedback and congestion.
 	feedbackMu sync.Mutex
 	feedback   feedback
+	congestion congestion
 }
 
 // feedback is what a viewer's RTCP asked for since the worker last looked. Its sizes are bounded; what does not fit is dropped, and asked for again by the
@@ -98,16 +105,20 @@ func trackOf(tracks []*Track, f *forwarder) *Track {
 
 // connected lets media flow; it runs when the keys are ready.
 func (s *Subscriber) connected() {
+	s.connectData()
 	s.worker.do(func() {
 		if s.ended.Load() {
 			return
 		}
 		now := time.Now().UnixNano()
 		for _, f := range s.forwarders {
-			if f.layer != nil {
-				f.await(0, now)
-				f.advance(f.layer.log, now)
+			if f.layer == nil {
+				continue
 			}
+			if f.waiting { // a round may have begun to send already
+				f.await(0, now)
+			}
+			f.advance(f.layer.log, now)
 		}
 	})
 }
@@ -278,6 +289,9 @@ func (r *feedbackReader) ReportBlock(_ uint32, block rtcpx.ReportBlock) {
 	}
 	f.reportLost(uint64(max(block.TotalLost, 0)))
 	s.lost.Store(uint32(max(block.TotalLost, 0)))
+	if f.kind == codec.Video {
+		r.congestion(func(c *congestion) { c.lost, c.fractionLost = true, block.FractionLost })
+	}
 	if rtt, ok := block.RoundTrip(r.now); ok {
 		smoothed := time.Duration(s.rtt.Load())
 		if smoothed == 0 {
@@ -287,9 +301,7 @@ func (r *feedbackReader) ReportBlock(_ uint32, block rtcpx.ReportBlock) {
 	}
 }
 
-func (r *feedbackReader) SenderReport(rtcpx.SenderReport)  {}
-func (r *feedbackReader) REMB(uint32, uint64, rtcpx.SSRCs) {}
-func (r *feedbackReader) TWCC(uint32, uint32, []byte)      {}
-func (r *feedbackReader) BYE(uint32)                       {}
+func (r *feedbackReader) SenderReport(rtcpx.SenderReport) {}
+func (r *feedbackReader) BYE(uint32)                      {}
 
 var _ rtcpx.Handler = (*feedbackReader)(nil)

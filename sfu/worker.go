@@ -17,6 +17,7 @@ const (
 	tickInterval   = 50 * time.Millisecond  // what time drives is looked after this often while packets flow …
 	idleInterval   = 200 * time.Millisecond // … and this often while none do
 	reportInterval = time.Second            // between two sender reports of a subscriber
+	attendLeast    = time.Millisecond       // the finest that the worker's alarm is set
 	// inlineAudience is the number of cursors that the goroutine which received the packets moves itself. Waking another goroutine, and often another core,
 	// costs more than serving so few; beyond it the cores share the work.
 	inlineAudience = 64
@@ -45,16 +46,20 @@ type worker struct {
 	// batches has one batch per UDP socket of the media port.
 	batches []*udpbatch.WriteBatch
 	// scratch is room to build packets that do not go through a batch: those of TCP paths, and the payloads of RTX.
-	scratch     [maxDatagram]byte
-	payload     [maxDatagram]byte
-	readers     map[*Log]*logReader
-	subscribers []*Subscriber
-	taps        []*Tap
-	spareQueue  []*logReader
-	spareTasks  []func()
-	ticked      time.Time
-	sent        [2]sentTotals // of this round, by kind
-	sampled     int64         // arrival of one packet that this round sends; 0 = none yet
+	scratch        [maxDatagram]byte
+	payload        [maxDatagram]byte
+	readers        map[*Log]*logReader
+	subscribers    []*Subscriber
+	taps           []*Tap
+	attending      []*Subscriber // have something to do before the next tick …
+	attendNext     int64         // … the first of them then
+	alarm          *time.Timer   // wakes the worker at attendNext; made when first needed
+	spareQueue     []*logReader
+	spareTasks     []func()
+	spareAttending []*Subscriber
+	ticked         time.Time
+	sent           [2]sentTotals // of this round, by kind
+	sampled        int64         // arrival of one packet that this round sends; 0 = none yet
 }
 
 // maxDatagram is the most that a packet can measure on its way out.
@@ -219,6 +224,7 @@ func (w *worker) round() {
 			s.Advance(r.log, now.UnixNano())
 		}
 	}
+	w.attend(now.UnixNano())
 	if now.Sub(w.ticked) >= tickInterval {
 		w.tick(now)
 	}
@@ -276,6 +282,45 @@ func (w *worker) tick(now time.Time) {
 	for _, s := range w.subscribers {
 		s.tick(now)
 	}
+}
+
+// attendAt makes a round look after s at a time, or soon after it. It must be called in a round.
+func (w *worker) attendAt(s *Subscriber, at int64) {
+	if !s.attending {
+		s.attending = true
+		w.attending = append(w.attending, s)
+	}
+	if len(w.attending) == 1 || at < w.attendNext {
+		w.attendNext = at
+		w.ring(at)
+	}
+}
+
+// ring wakes the worker at a time. A round may run anywhere, so its loop cannot wait for the time itself.
+func (w *worker) ring(at int64) {
+	after := max(time.Until(time.Unix(0, at)), attendLeast)
+	if w.alarm == nil {
+		w.alarm = time.AfterFunc(after, w.poke)
+		return
+	}
+	w.alarm.Reset(after)
+}
+
+// attend looks after those who asked for it, all together once the first is due.
+func (w *worker) attend(now int64) {
+	if len(w.attending) == 0 || now < w.attendNext {
+		return
+	}
+	due := w.attending
+	w.attending = w.spareAttending[:0]
+	for _, s := range due {
+		s.attending = false
+	}
+	for _, s := range due {
+		s.attend(now)
+	}
+	clear(due)
+	w.spareAttending = due[:0]
 }
 
 // attach makes f hear of a layer's log.

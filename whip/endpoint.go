@@ -153,6 +153,7 @@ func (h *Handler) subscribe(c echo.Context) error {
 	req := sfu.SubscribeRequest{
 		Publisher: at.publisher, Offer: offer, RequireLive: h.cfg.WithoutPublisher == AbsenceConflict,
 		ClientIP: clientIP(c), UserAgent: c.Request().UserAgent(),
+		SendData: h.authorize(c.Request(), ActionData, string(at.router), string(at.publisher)) == nil,
 	}
 	if len(offer) == 0 {
 		return h.offer(c, http.StatusCreated, at, router, req)

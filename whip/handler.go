@@ -20,6 +20,7 @@ import (
 const (
 	ActionPublish = "publish" // WHIP
 	ActionPlay    = "play"    // WHEP
+	ActionData    = "data"    // WHEP: send data messages to the publisher too
 )
 
 // AbsencePolicy says what a player gets whose publisher is not live.

@@ -12,8 +12,8 @@ import (
 	"rheomesh/sfu"
 )
 
-// layer is one encoding, as the layers event and GET on the layer resource show it. At least one of
-// the first three is present. Bitrate 0 means that nothing arrives.
+// layer is one encoding, or one up to some sub-layers, as the layers event and GET on the layer resource
+// show it. At least one of the first three is present. Bitrate 0 means that nothing arrives.
 type layer struct {
 	RID        string `json:"rid,omitempty"`
 	SpatialID  *int   `json:"spatialLayerId,omitempty"`  // the highest one of the encoding
@@ -33,8 +33,24 @@ func layersOf(media mediaSession) map[string][]layer {
 			continue
 		}
 		for _, info := range infos {
-			shown[key] = append(shown[key], layerOf(info))
+			shown[key] = append(shown[key], layersIn(info)...)
 		}
+	}
+	return shown
+}
+
+// layersIn lists an encoding by its sub-layers, as far as it has any.
+func layersIn(info sfu.LayerInfo) []layer {
+	if len(info.SubLayers) == 0 || !info.Active {
+		return []layer{layerOf(info)}
+	}
+	var shown []layer
+	for _, sub := range info.SubLayers {
+		l := layer{
+			RID: info.RID, SpatialID: new(sub.Spatial), TemporalID: new(sub.Temporal), Bitrate: sub.BitrateBps, Width: sub.Width, Height: sub.Height,
+			Selected: info.Selected && sub.Selected,
+		}
+		shown = append(shown, l)
 	}
 	return shown
 }

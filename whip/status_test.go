@@ -237,7 +237,7 @@ func TestRequestsReachTheNode(t *testing.T) {
 		Publisher: "cam", Offer: []byte(offerBody), OnConflict: sfu.ConflictReject, ClientIP: testIP, UserAgent: "OBS",
 	}, s.node.publish, "a forged X-Forwarded-For is not believed")
 	s.do(http.MethodPost, "/whep/live/cam", offerBody, sdpHeader, "User-Agent: VLC")
-	assert.Equal(t, sfu.SubscribeRequest{Publisher: "cam", Offer: []byte(offerBody), ClientIP: testIP, UserAgent: "VLC"}, s.node.play)
+	assert.Equal(t, sfu.SubscribeRequest{Publisher: "cam", Offer: []byte(offerBody), ClientIP: testIP, UserAgent: "VLC", SendData: true}, s.node.play)
 }
 
 // TestPatchRate: a session that is PATCHed without end gets 429, others do not.

@@ -68,7 +68,7 @@ func startNode(cfg config.Config, log *slog.Logger) (n *node, err error) {
 func newMedia(cfg config.Config, log *slog.Logger) (*sfu.Node, error) {
 	media, err := sfu.NewNode(sfu.Config{
 		Version: versionText(), Logger: log, MediaAddr: cfg.Media.Addr, PublicIPs: cfg.Media.PublicIPs,
-		ICELite: cfg.Media.ICELite, DataDir: cfg.DataDir, Limits: sfuLimits(cfg.Limits),
+		ICELite: cfg.Media.ICELite, RetainLastData: cfg.Data.RetainLast, DataDir: cfg.DataDir, Limits: sfuLimits(cfg.Limits),
 	})
 	if err != nil {
 		return nil, err
@@ -84,7 +84,7 @@ func newMedia(cfg config.Config, log *slog.Logger) (*sfu.Node, error) {
 // newRelays opens the relay listener. When nobody chose its address and another node of this machine has the default port, it takes a free one.
 func newRelays(cfg config.Config, media *sfu.Node, log *slog.Logger) (*relay.Node, error) {
 	c := relay.Config{
-		Media: media, Addr: cfg.Relay.Addr, Secret: cfg.Relay.Secret.Reveal(), AllowedTargets: cfg.Relay.Targets(), DataDir: cfg.DataDir, Logger: log,
+		Media: media, Addr: cfg.Relay.Addr, Secret: cfg.Relay.Secret.Reveal(), PreviousSecret: cfg.Relay.PreviousSecret.Reveal(), AllowedTargets: cfg.Relay.Targets(), DataDir: cfg.DataDir, Logger: log,
 		OnChange: func(info relay.Info) { api.AnnounceRelay(media, info) },
 	}
 	n, err := relay.Listen(c)
@@ -236,7 +236,7 @@ func addrPort(addr net.Addr) netip.AddrPort {
 
 func sfuLimits(l config.Limits) sfu.Limits {
 	return sfu.Limits{
-		MaxSessions: l.MaxSessions, MaxHalfOpen: l.MaxHalfOpen, MaxHalfOpenPerIP: l.MaxHalfOpenPerIP, MaxRouters: l.MaxRouters,
+		MaxSessions: l.MaxSessions, MaxSessionsPerIP: l.MaxSessionsPerIP, MaxHalfOpen: l.MaxHalfOpen, MaxHalfOpenPerIP: l.MaxHalfOpenPerIP, MaxRouters: l.MaxRouters,
 		MaxPublishersPerRouter: l.MaxPublishersPerRouter, MaxSubscribersPerRouter: l.MaxSubscribersPerRouter,
 		MaxSSRCsPerSession: l.MaxSSRCsPerSession, ConnectTimeout: l.ConnectTimeout, SilenceTimeout: l.SilenceTimeout,
 	}

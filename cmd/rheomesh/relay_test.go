@@ -77,13 +77,45 @@ func TestRelayOutlivesKills(t *testing.T) {
 	start := time.Now()
 	require.Eventually(t, func() bool { return live(t, edge) }, 10*time.Second, 10*time.Millisecond)
 	t.Logf("edge killed: live again %v after its start", time.Since(start).Round(time.Millisecond))
-	assert.Less(t, time.Since(start), 5*time.Second)
+	assert.Less(t, time.Since(start), 3*time.Second)
 
 	require.NoError(t, origin.Process.Signal(syscall.SIGKILL))
 	_ = origin.Wait() // it was killed
 	start = time.Now()
 	require.Eventually(t, func() bool { return !live(t, edge) }, 15*time.Second, 20*time.Millisecond, "a ghost stays")
-	t.Logf("origin killed: its publisher ended after %v", time.Since(start).Round(time.Millisecond))
+	t.Logf("origin killed: its publisher idle after %v", time.Since(start).Round(time.Millisecond))
+	assert.Less(t, time.Since(start), 5*time.Second)
 	origin = startServe(t, nil, "--data-dir", dir)
 	require.Eventually(t, func() bool { return origin.relayState(t) == "active" }, 10*time.Second, 10*time.Millisecond, "the relay is restored")
+}
+
+// The edge stands still for a while: the origin does not care, and the relay goes on at once when the edge does.
+func TestRelayOutlivesStandstill(t *testing.T) {
+	edge, origin := startServe(t, nil), startServe(t, nil)
+	publication, err := client.Publish(t.Context(), client.PublishOptions{
+		Options: client.Options{URL: origin.url + "/whip/live/cam"}, Video: clip.VP8(clip.Large), Audio: clip.Opus(), AnswerPLI: true,
+	})
+	require.NoError(t, err)
+	defer func() { _ = publication.Close(t.Context()) }() // its node is about to end
+	require.NoError(t, publication.Connected(t.Context()))
+	origin.putRelay(t, edge.relayAddr(t))
+	playback, err := client.Play(t.Context(), client.PlayOptions{Options: client.Options{URL: edge.url + "/whep/live/cam"}})
+	require.NoError(t, err)
+	defer func() { _ = playback.Close(t.Context()) }() // the same
+	packets := func() (n uint64) {
+		for _, track := range playback.Stats().Tracks {
+			n += track.Packets
+		}
+		return n
+	}
+	require.Eventually(t, func() bool { return packets() > 50 }, 10*time.Second, 5*time.Millisecond)
+	require.NoError(t, edge.Process.Signal(syscall.SIGSTOP))
+	time.Sleep(5 * time.Second) // the standstill is the test
+	code, stdout, stderr := execute(t, nil, "play", origin.url+"/whep/live/cam", "--for", "500ms", "--json")
+	assert.Zero(t, code, stdout+stderr, "viewers on the origin notice nothing")
+	before, back := packets(), time.Now()
+	require.NoError(t, edge.Process.Signal(syscall.SIGCONT))
+	require.Eventually(t, func() bool { return packets() > before+20 && origin.relayState(t) == "active" }, 10*time.Second, 5*time.Millisecond)
+	t.Logf("media again %v after the standstill", time.Since(back).Round(time.Millisecond))
+	assert.Less(t, time.Since(back), 2*time.Second)
 }

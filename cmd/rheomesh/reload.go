@@ -12,7 +12,7 @@ import (
 
 // reloadable are the keys, and sections of keys, that may change while a node runs.
 var reloadable = []string{
-	"auth", "log.level",
+	"auth", "log.level", "relay.secret", "relay.previous_secret",
 	"limits.max_json_bytes", "limits.max_http_connections", "limits.max_http_connections_per_ip",
 	"limits.posts_per_second", "limits.post_burst", "limits.posts_per_second_per_ip", "limits.post_burst_per_ip",
 	"limits.failed_credentials_per_minute_per_ip", "limits.drain_grace",
@@ -38,10 +38,12 @@ func (n *node) reload(cfg config.Config, level *slog.LevelVar) (waiting []string
 		}
 	}
 	n.authorizer.Replace(accepted).Close()
+	n.relay.SetSecrets(cfg.Relay.Secret.Reveal(), cfg.Relay.PreviousSecret.Reveal())
 	n.server.SetLimits(httpLimits(cfg.Limits))
 	level.Set(levelOf(cfg.Log))
 	waiting = slices.DeleteFunc(config.Changed(n.cfg, cfg), isReloadable)
 	n.cfg.Auth, n.cfg.Log.Level, n.cfg.Limits.DrainGrace = cfg.Auth, cfg.Log.Level, cfg.Limits.DrainGrace
+	n.cfg.Relay.Secret, n.cfg.Relay.PreviousSecret = cfg.Relay.Secret, cfg.Relay.PreviousSecret
 	return waiting, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -101,4 +102,39 @@ func TestReloadKeepsCredentials(t *testing.T) {
 	require.Eventually(t, func() bool { return strings.Contains(p.stderr.String(), "nothing has changed") }, 10*time.Second, 10*time.Millisecond)
 	status, _ := get(t, p.url+"/api/v1/node", "")
 	assert.Equal(t, 401, status)
+}
+
+// The secret of a cluster changes by reloads alone: the relay goes on, on the same link, which rests on the new secret in the end.
+func TestReloadChangesRelaySecret(t *testing.T) {
+	dir := t.TempDir()
+	const newSecret = "the secret that the cluster is to have"
+	start := func(name string) (p *process, reload func(relay string)) {
+		file := filepath.Join(dir, name+".yaml")
+		write := func(relay string) { require.NoError(t, os.WriteFile(file, []byte("relay: {"+relay+"}\n"), 0o600)) }
+		write("secret: " + testSecret)
+		p = startServe(t, nil, "--config", file)
+		return p, func(relay string) {
+			write(relay)
+			from := len(p.stderr.String())
+			require.NoError(t, p.Process.Signal(syscall.SIGHUP))
+			require.Eventually(t, func() bool { return strings.Contains(p.stderr.String()[from:], "configuration reloaded") }, 10*time.Second, 10*time.Millisecond, p.stderr)
+			require.Contains(t, p.stderr.String()[from:], `"wait_for_restart":"[]"`)
+		}
+	}
+	origin, reloadOrigin := start("origin")
+	edge, reloadEdge := start("edge")
+	origin.putRelay(t, edge.relayAddr(t))
+	links := func(p *process) string { _, body := get(t, p.url+"/api/v1/links", ""); return body }
+	id := regexp.MustCompile(`link-\w+`).FindString(links(origin))
+	reloadOrigin("secret: " + newSecret + ", previous_secret: " + testSecret)
+	require.Contains(t, links(origin), `"secret":"previous"`)
+	reloadEdge("secret: " + newSecret + ", previous_secret: " + testSecret)
+	for _, p := range []*process{origin, edge} {
+		require.Eventually(t, func() bool { return strings.Contains(links(p), `"secret":"current"`) }, 10*time.Second, 10*time.Millisecond)
+	}
+	reloadOrigin("secret: " + newSecret)
+	reloadEdge("secret: " + newSecret)
+	require.Contains(t, links(origin), id)
+	require.Equal(t, "active", origin.relayState(t))
+	require.NotContains(t, origin.stderr.String()+edge.stderr.String(), newSecret)
 }

@@ -18,7 +18,8 @@ const module = "rheomesh/"
 
 // leaves are functions of bytes and numbers, and system calls: they know nothing of the rest.
 var leaves = []string{
-	"internal/codec", "internal/rtcpx", "internal/rtpx", "internal/sdp", "internal/sdpfrag", "internal/seqnum", "internal/udpbatch", "relay/wire",
+	"internal/aesgcm", "internal/codec", "internal/depdesc", "internal/rtcpx", "internal/rtpx", "internal/sdp", "internal/sdpfrag", "internal/seqnum", "internal/udpbatch",
+	"relay/wire", "sfu/audiolevel", "sfu/bandwidth", "sfu/sublayer",
 }
 
 // rule forbids imports to some packages. Tests are free unless tests is set.

@@ -62,6 +62,9 @@ func newEngine(udp *net.UDPConn, cfg Config, counters *counters) (engine, error)
 	if ctlErr := raw.Control(func(fd uintptr) {
 		if e.family, err = socketFamily(int(fd)); err == nil {
 			e.granted = probe(int(fd), cfg)
+			if cfg.DontFragment {
+				err = dontFragment(int(fd), e.family)
+			}
 		}
 	}); ctlErr != nil {
 		return nil, ctlErr
@@ -71,6 +74,19 @@ func newEngine(udp *net.UDPConn, cfg Config, counters *counters) (engine, error)
 	}
 	e.gso.Store(e.granted.GSO)
 	return e, nil
+}
+
+// dontFragment sets the bit of that name in what the socket sends (ip(7), RFC 8200 section 4.5).
+func dontFragment(fd int, f family) error {
+	if f.ipv4 || f.dual {
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_PROBE); err != nil {
+			return os.NewSyscallError("setsockopt IP_MTU_DISCOVER", err)
+		}
+	}
+	if f.ipv4 {
+		return nil
+	}
+	return os.NewSyscallError("setsockopt IPV6_MTU_DISCOVER", unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER, unix.IPV6_PMTUDISC_PROBE))
 }
 
 // setReusePort sets SO_REUSEPORT before the socket is bound.

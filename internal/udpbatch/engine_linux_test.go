@@ -491,3 +491,28 @@ func TestInterruptedReceive(t *testing.T) {
 	require.Equal(t, "x", string(b.Packet(0).Data))
 	require.ErrorIs(t, c.Read(b), unix.ENOMEM)
 }
+
+// With DontFragment the kernel sets the bit on every family that the socket speaks, and keeps no opinion of the path.
+func TestDontFragment(t *testing.T) {
+	for _, row := range []struct{ network, addr string }{{"udp4", "127.0.0.1:0"}, {"udp6", "[::1]:0"}, {"udp", "[::]:0"}} {
+		t.Run(row.network, func(t *testing.T) {
+			conn, err := Listen(row.network, row.addr, Config{DontFragment: true})
+			require.NoError(t, err)
+			defer conn.Close()
+			raw, err := conn.udp.SyscallConn()
+			require.NoError(t, err)
+			require.NoError(t, raw.Control(func(fd uintptr) {
+				if row.network != "udp6" {
+					mode, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_MTU_DISCOVER)
+					require.NoError(t, err)
+					require.Equal(t, unix.IP_PMTUDISC_PROBE, mode)
+				}
+				if row.network != "udp4" {
+					mode, err := unix.GetsockoptInt(int(fd), unix.IPPROTO_IPV6, unix.IPV6_MTU_DISCOVER)
+					require.NoError(t, err)
+					require.Equal(t, unix.IPV6_PMTUDISC_PROBE, mode)
+				}
+			}))
+		})
+	}
+}

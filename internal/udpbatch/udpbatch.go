@@ -51,6 +51,8 @@ type Config struct {
 	ReadBufferBytes, WriteBufferBytes int
 	// DisableOffload turns GSO and GRO off, for kernels or cards that get them wrong. System calls stay batched.
 	DisableOffload bool
+	// DontFragment sends each datagram whole or not at all, whatever ICMP says of the path: who tries sizes finds out by himself (RFC 8899). Linux only.
+	DontFragment bool
 	// ReusePort lets several sockets share the port (SO_REUSEPORT); the kernel spreads the senders over them. Linux only.
 	ReusePort bool
 }
