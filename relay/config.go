@@ -15,6 +15,8 @@ type Config struct {
 	Addr string
 	// Secret is what the nodes of a cluster share. Without one, relays reach and accept nodes of this machine only.
 	Secret string
+	// PreviousSecret is accepted too, and offered to peers that do not take Secret: for as long as a cluster changes its secret.
+	PreviousSecret string
 	// AllowedTargets are the networks that relays may reach; nil means DefaultTargets.
 	AllowedTargets []netip.Prefix
 	// DataDir keeps the relays over a restart; "" forgets them.
@@ -31,6 +33,7 @@ type Config struct {
 
 // What time drives.
 const (
+	nonsenseTime   = 10 * time.Second // a peer whose link brings nonsenseMost messages that mean nothing in this time is cut off
 	tickInterval   = 20 * time.Millisecond
 	keepAlive      = time.Second             // between two pings of a link that works
 	missedAfter    = 1200 * time.Millisecond // a link silent for this long is pinged more often …
@@ -49,15 +52,24 @@ const (
 	resyncEvery    = 5 * time.Second // a relay that is in order is compared again
 	retryEvery     = time.Second     // a relay with refused streams is
 	firstBackoff   = 250 * time.Millisecond
-	lastBackoff    = 10 * time.Second
+	lastBackoff    = 1500 * time.Millisecond // so that a peer that was away for long is reached within 3 s of its return …
+	connectTimeout = 2 * time.Second         // … also when what is sent to it meanwhile gets lost
 )
+
+// started is what steady counts from.
+var started = time.Now()
+
+// steady is a time in nanoseconds on a clock that nobody sets: when the machine's own jumps, no link falls silent and no repair is late.
+func steady(t time.Time) int64 { return int64(t.Sub(started)) }
 
 // Other bounds.
 const (
 	tableSlots     = 1 << 14 // streams that the node can receive at once
-	maxPending     = 64      // links that were agreed on and not heard of yet
+	nonsenseMost   = 100
+	maxPending     = 64 // links that were agreed on and not heard of yet
 	maxLinks       = 256
 	maxRelays      = 1000 // orders of the node
+	maxRepairs     = 4096 // numbers of a link that wait to be sent again
 	burstPackets   = 256  // packets that one stream may send before the others have their turn
 	batchDatagrams = 512
 	batchBytes     = 1 << 20

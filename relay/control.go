@@ -38,9 +38,13 @@ func (c *controlSender) send(t wire.Type, message []byte) {
 func (c *controlSender) sendTo(t wire.Type, message []byte, to netip.AddrPort, via *socket) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := c.key.Seal(c.buffer[:], wire.Header{Type: t, Handle: c.remote, Seq: c.seq}, message)
+	buffer := c.buffer[:]
+	if need := len(message) + wire.Overhead; need > len(buffer) {
+		buffer = make([]byte, need) // a padded ping, which is rare
+	}
+	n := c.key.Seal(buffer, wire.Header{Type: t, Handle: c.remote, Seq: c.seq}, message)
 	c.seq++
-	_ = via.conn.WriteTo(c.buffer[:n], to) // lost like any datagram; what matters is said again
+	_ = via.conn.WriteTo(buffer[:n], to) // lost like any datagram; what matters is said again
 }
 
 func (c *controlSender) rekey() error {
@@ -59,7 +63,7 @@ func (l *link) message(h wire.Header, plain []byte, from netip.AddrPort, via *so
 	case wire.TypePing:
 		return l.pinging(plain, from, via, now)
 	case wire.TypePong:
-		p, err := wire.ParseProbe(plain)
+		p, err := wire.ParseProbe(plain, false)
 		if err == nil {
 			l.answered(p, from, via, now)
 		}
@@ -84,11 +88,11 @@ func (l *link) message(h wire.Header, plain []byte, from netip.AddrPort, via *so
 
 // pinging answers with no more bytes than came.
 func (l *link) pinging(plain []byte, from netip.AddrPort, via *socket, now time.Time) error {
-	p, err := wire.ParseProbe(plain)
+	p, err := wire.ParseProbe(plain, true)
 	if err != nil {
 		return err
 	}
-	l.gaps.Expect(p.Next, now.UnixNano())
+	l.gaps.Expect(p.Next, steady(now))
 	l.control.sendTo(wire.TypePong, l.probeMessage(p.Nonce, p.Time), from, via)
 	return nil
 }
@@ -100,7 +104,7 @@ func (l *link) missed(plain []byte, now time.Time) error {
 		return err
 	}
 	l.node.counters.nacksIn.Add(uint64(len(seqs)))
-	l.tap.Do(func() { l.sender.resend(seqs, now.UnixNano()) })
+	l.tap.Do(func() { l.sender.resend(seqs, steady(now)) })
 	return nil
 }
 

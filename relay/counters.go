@@ -23,7 +23,10 @@ var rejectionNames = [rejections]string{"malformed", "handle", "replay", "seal",
 type counters struct {
 	packetsIn, bytesIn, packetsOut, bytesOut   atomic.Uint64
 	lost, recovered, resent, nacksIn, nacksOut atomic.Uint64
-	keyframesIn, keyframesOut                  atomic.Uint64
+	keyframesIn, keyframesOut, oversized       atomic.Uint64
+	dataMessagesIn, dataBytesIn                atomic.Uint64
+	dataMessagesOut, dataBytesOut              atomic.Uint64
+	dataResent, dataDropped                    atomic.Uint64
 	rejected                                   [rejections]atomic.Uint64
 }
 
@@ -39,7 +42,11 @@ type Stats struct {
 	KeyframeRequestsIn, KeyframeRequestsOut  uint64
 	Rejected                                 map[string]uint64 // datagrams, by reason
 	SocketDrops                              uint64            // datagrams that the kernel dropped for want of buffer
-	RoundTrip                                time.Duration     // of the slowest link that is up; 0 without
+	Oversized                                uint64            // packets on the way out that no path to the peer takes whole
+	DataMessagesIn, DataBytesIn              uint64
+	DataMessagesOut, DataBytesOut            uint64
+	DataResent, DataDropped                  uint64        // chunks that were sent again, and messages that were not carried
+	RoundTrip                                time.Duration // of the slowest link that is up; 0 without
 }
 
 // Stats reads the node's counters.
@@ -48,7 +55,9 @@ func (n *Node) Stats() Stats {
 	s := Stats{
 		PacketsIn: c.packetsIn.Load(), BytesIn: c.bytesIn.Load(), PacketsOut: c.packetsOut.Load(), BytesOut: c.bytesOut.Load(),
 		Lost: c.lost.Load(), Recovered: c.recovered.Load(), Resent: c.resent.Load(), NACKsIn: c.nacksIn.Load(), NACKsOut: c.nacksOut.Load(),
-		KeyframeRequestsIn: c.keyframesIn.Load(), KeyframeRequestsOut: c.keyframesOut.Load(), Rejected: map[string]uint64{},
+		KeyframeRequestsIn: c.keyframesIn.Load(), KeyframeRequestsOut: c.keyframesOut.Load(), Oversized: c.oversized.Load(), Rejected: map[string]uint64{},
+		DataMessagesIn: c.dataMessagesIn.Load(), DataBytesIn: c.dataBytesIn.Load(), DataMessagesOut: c.dataMessagesOut.Load(), DataBytesOut: c.dataBytesOut.Load(),
+		DataResent: c.dataResent.Load(), DataDropped: c.dataDropped.Load(),
 	}
 	for i := range rejections {
 		s.Rejected[rejectionNames[i]] = c.rejected[i].Load()

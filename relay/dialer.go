@@ -30,7 +30,7 @@ type dialer struct {
 
 // newClient makes the client of node-to-node requests. It follows no redirects and asks no proxy: a request goes to the address that was checked, or nowhere.
 func newClient() *http.Client {
-	dial := &net.Dialer{Timeout: requestTimeout}
+	dial := &net.Dialer{Timeout: connectTimeout}
 	return &http.Client{
 		Timeout:       requestTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -100,7 +100,7 @@ func (d *dialer) dial(ctx context.Context) (*link, error) {
 	if err := n.reserve(r); err != nil {
 		return nil, err
 	}
-	l, err := d.agree(ctx, addr, r)
+	l, err := d.agreeOnAny(ctx, addr, r)
 	if err != nil {
 		n.release(r)
 		return nil, err
@@ -113,13 +113,27 @@ func (d *dialer) dial(ctx context.Context) (*link, error) {
 	return l, nil
 }
 
-func (d *dialer) agree(ctx context.Context, addr netip.AddrPort, r *receiver) (*link, error) {
+// agreeOnAny runs the handshake with the current secret, and with the previous one if the peer does not know that.
+func (d *dialer) agreeOnAny(ctx context.Context, addr netip.AddrPort, r *receiver) (l *link, err error) {
+	for _, key := range d.node.keys.Load().list {
+		if l, err = d.agree(ctx, addr, r, key); err == nil {
+			l.restsOn.Store(&key)
+			return l, nil
+		}
+		if !errors.Is(err, ErrDenied) {
+			break
+		}
+	}
+	return nil, err
+}
+
+func (d *dialer) agree(ctx context.Context, addr netip.AddrPort, r *receiver, key clusterKey) (*link, error) {
 	n := d.node
 	terms, err := json.Marshal(offerTerms{VersionMin: version, VersionMax: version, NodeID: n.media.ID(), Epoch: n.epoch, Nonce: rand.Text(), Line: d.line, Handle: uint32(r.handle)})
 	if err != nil {
 		return nil, fmt.Errorf("handshake: %w", err)
 	}
-	state, message, err := n.propose(terms)
+	state, message, err := propose(terms, key)
 	if err != nil {
 		return nil, err
 	}

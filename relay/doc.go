@@ -20,6 +20,11 @@
 // handle, opens it straight into the layer's memory, and appends it to the layer's log, from where viewers and further relays take it. The functions of the path carry the words
 // "hot path".
 //
+// # Data channels
+//
+// Each relayed publisher has a dataStream on its link: its messages go to the edge as an sfu.DataSink of the origin, into the edge's sfu.Feed; messages of the edge's viewers come back by the
+// feed's DataUp and go to Publisher.DeliverUp. A middle node is an edge on one side and an origin on the other, so chains need nothing more.
+//
 // # Feedback
 //
 // It runs the other way: which layers are watched, keyframe requests, and numbers that were lost on the hop. What was lost is repaired on the hop.

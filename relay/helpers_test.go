@@ -11,6 +11,7 @@ import (
 
 	"github.com/pion/ice/v4"
 	"github.com/pion/interceptor"
+	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 	"github.com/stretchr/testify/require"
@@ -164,6 +165,7 @@ type viewer struct {
 	session *sfu.Session
 	video   chan *rtp.Packet // capacity 65536
 	audio   chan *rtp.Packet
+	reports sync.Map // of SSRC: the newest *rtcp.SenderReport
 }
 
 func watch(t testing.TB, router *sfu.Router, id sfu.PublisherID) *viewer {
@@ -183,7 +185,8 @@ func watch(t testing.TB, router *sfu.Router, id sfu.PublisherID) *viewer {
 		_, err := pc.AddTransceiverFromKind(kind, webrtc.RTPTransceiverInit{Direction: webrtc.RTPTransceiverDirectionRecvonly})
 		require.NoError(t, err)
 	}
-	pc.OnTrack(func(track *webrtc.TrackRemote, _ *webrtc.RTPReceiver) {
+	pc.OnTrack(func(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
+		go v.readReports(receiver)
 		into := v.audio
 		if track.Kind() == webrtc.RTPCodecTypeVideo {
 			into = v.video
@@ -206,6 +209,21 @@ func watch(t testing.TB, router *sfu.Router, id sfu.PublisherID) *viewer {
 	require.NoError(t, pc.SetRemoteDescription(webrtc.SessionDescription{Type: webrtc.SDPTypeAnswer, SDP: v.session.Description()}))
 	eventually(t, "viewer does not connect", v.session.Connected)
 	return v
+}
+
+// readReports keeps the newest sender report of each stream. It ends with the receiver.
+func (v *viewer) readReports(receiver *webrtc.RTPReceiver) {
+	for {
+		packets, _, err := receiver.ReadRTCP()
+		if err != nil {
+			return
+		}
+		for _, p := range packets {
+			if report, ok := p.(*rtcp.SenderReport); ok {
+				v.reports.Store(report.SSRC, report)
+			}
+		}
+	}
 }
 
 // next is the next video packet.

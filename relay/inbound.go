@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"rheomesh/relay/wire"
 	"rheomesh/sfu"
@@ -28,6 +29,7 @@ type inFeed struct {
 	key     string
 	feed    *sfu.Feed
 	streams [][]*inStream
+	data    atomic.Pointer[inData] // nil where the peer has none
 }
 
 // inboundFor finds or makes the half for a relay of the peer.
@@ -96,7 +98,7 @@ func (in *inbound) endAllLocked() {
 // takeLocked is steps 2 and 3 for one stream: does it exist already, and if not, ready its receiver.
 func (in *inbound) takeLocked(router *sfu.Router, offer streamOffer, maxHops int) streamAnswer {
 	if f := in.feeds[offer.Key]; f != nil {
-		return streamAnswer{Key: offer.Key, Status: statusExists, Handles: f.handles()}
+		return streamAnswer{Key: offer.Key, Status: statusExists, Handles: f.handles(), Data: f.dataHandle()}
 	}
 	f, err := in.begin(router, offer, maxHops)
 	if err != nil {
@@ -107,7 +109,7 @@ func (in *inbound) takeLocked(router *sfu.Router, offer streamOffer, maxHops int
 	f.feed.Start()
 	in.link.node.poke()
 	in.link.log.Info("relayed publisher begins", "router_id", router.ID(), "publisher_id", offer.Origin.PublisherID)
-	return streamAnswer{Key: offer.Key, Status: statusCreated, Handles: f.handles()}
+	return streamAnswer{Key: offer.Key, Status: statusCreated, Handles: f.handles(), Data: f.dataHandle()}
 }
 
 func (in *inbound) begin(router *sfu.Router, offer streamOffer, maxHops int) (*inFeed, error) {
@@ -130,7 +132,11 @@ func (in *inbound) begin(router *sfu.Router, offer streamOffer, maxHops int) (*i
 		return nil, feedError(err)
 	}
 	f.feed = feed
-	if err := f.receive(offer); err != nil {
+	err = f.receive(offer)
+	if err == nil {
+		err = f.receiveData(offer)
+	}
+	if err != nil {
 		f.end(sfu.CloseNode)
 		return nil, err
 	}
@@ -207,6 +213,9 @@ func (f *inFeed) end(reason sfu.CloseReason) {
 			l.streams.Unlock()
 		}
 	}
+	if data := f.data.Load(); data != nil {
+		data.close()
+	}
 	f.feed.Close(reason)
 }
 
@@ -241,6 +250,20 @@ func (l *link) heardNews() {
 	l.streams.Unlock()
 	for _, tell := range listeners { // without the lock: they take others
 		tell()
+	}
+}
+
+// settle pauses the feeds while the link is down.
+func (in *inbound) settle() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	up := in.link.up.Load() // under the lock, so that of two that settle the later one wins
+	for _, f := range in.feeds {
+		if up {
+			f.feed.Resume()
+		} else {
+			f.feed.Pause()
+		}
 	}
 }
 

@@ -17,6 +17,7 @@ type inStream struct {
 	track    sfu.TrackID
 
 	wanted      atomic.Bool
+	begun       atomic.Bool // it has become wanted, and no packet has come since
 	keyframes   atomic.Uint64
 	lastWatched time.Time // the clock's
 
@@ -31,7 +32,11 @@ func (s *inStream) reckon(now time.Time) (changed bool) {
 		s.lastWatched = now
 	}
 	wanted := watched || s.wanted.Load() && now.Sub(s.lastWatched) < demandLinger
-	return s.wanted.Swap(wanted) != wanted
+	changed = s.wanted.Swap(wanted) != wanted
+	if changed && wanted {
+		s.begun.Store(true)
+	}
+	return changed
 }
 
 // report passes a sender report on. link.receive is held.

@@ -37,9 +37,12 @@ type link struct {
 	tap       *sfu.Tap
 	createdAt time.Time
 
-	up         atomic.Bool // heard from lately, over an address that was proven
-	draining   atomic.Bool // the peer drains
-	over       atomic.Bool // the peer has ended the link
+	up         atomic.Bool   // heard from lately, over an address that was proven
+	draining   atomic.Bool   // the peer drains
+	over       atomic.Bool   // the peer has ended the link
+	pathLimit  atomic.Int64  // bytes of the largest datagram that may pass the path
+	pathSize   atomic.Int64  // … that has passed
+	oversized  atomic.Uint64 // packets beyond pathLimit, which were not sent
 	heard      atomic.Int64
 	rtt        atomic.Int64
 	closeOnce  sync.Once
@@ -48,7 +51,9 @@ type link struct {
 	proven     chan struct{} // closed once the peer's address is proven the first time
 	provenBy   sync.Once
 	probing    atomic.Bool
-	requesting sync.Mutex // held over one request
+	reproving  atomic.Bool
+	restsOn    atomic.Pointer[clusterKey] // the secret that the peer has proved last
+	requesting sync.Mutex                 // held over one request
 
 	control controlSender
 
@@ -66,10 +71,13 @@ type link struct {
 	flags       []wire.Flag
 	states      []wire.LayerState
 	asked       time.Time // when NACKs were last looked at
+	nonsense    int       // messages of the peer that say nothing, since
+	nonsenseAt  time.Time
 
 	// clockMu guards what the clock owns.
 	clockMu   sync.Mutex
-	probes    [8]probe // newest pings
+	probes    [16]probe // newest pings
+	path      wire.Path
 	pinged    time.Time
 	candidate *target // where the peer may be
 	probed    time.Time
@@ -77,6 +85,8 @@ type link struct {
 	told      int       // repeats of the newest demand that are due
 	layersAt  time.Time
 	rekeyed   time.Time
+	followed  bool // the peer has answered a ping of the present phase
+	reproved  time.Time
 	wentAway  bool
 
 	// streams guards the tables below, which change rarely.
@@ -95,6 +105,7 @@ type probe struct {
 	nonce uint64
 	at    time.Time
 	to    netip.AddrPort
+	size  int // of the datagram, when it was padded
 }
 
 // newLink makes a link; register and start must follow. secrets are of the direction from the initiator and of that to it.
@@ -126,7 +137,8 @@ func (n *Node) newLink(peer sfu.NodeID, epoch string, initiator bool, secrets [2
 		return nil, err
 	}
 	l.sender = newSender(l, key)
-	l.heard.Store(time.Now().UnixNano())
+	l.heard.Store(steady(time.Now()))
+	l.pathKnown()
 	return l, nil
 }
 
@@ -192,12 +204,12 @@ func (l *link) roundTrip() time.Duration { return time.Duration(l.rtt.Load()) }
 
 // silence is how long the peer has not been heard.
 func (l *link) silence(now time.Time) time.Duration {
-	return time.Duration(now.UnixNano() - l.heard.Load())
+	return time.Duration(steady(now) - l.heard.Load())
 }
 
 // batchReceived looks after what arrivals drive, once per batch. receive is held.
 func (l *link) batchReceived(now time.Time) {
-	l.heard.Store(now.UnixNano())
+	l.heard.Store(steady(now))
 	if at := l.control.at.Load(); at != nil && at.addr == l.heardFrom && !l.up.Load() { // its address was proven before the silence
 		l.rise(at.addr)
 	}
@@ -213,12 +225,24 @@ func (l *link) askAgain(now time.Time) {
 		return
 	}
 	l.asked = now
-	due := l.gaps.Due(now.UnixNano(), l.due[:0])
+	due := l.gaps.Due(steady(now), l.due[:0])
 	l.node.counters.nacksOut.Add(uint64(len(due)))
 	for len(due) > 0 {
 		message, taken := wire.AppendNACK(l.scratch[:0], due)
 		l.scratch, due = message, due[taken:]
 		l.control.send(wire.TypeNACK, message)
+	}
+}
+
+// heardNonsense notes a message that the peer has sealed and that is none. A peer that goes on so is broken, and its link ends. receive is held.
+func (l *link) heardNonsense(now time.Time) {
+	if now.Sub(l.nonsenseAt) > nonsenseTime {
+		l.nonsense, l.nonsenseAt = 0, now
+	}
+	if l.nonsense++; l.nonsense == nonsenseMost {
+		l.log.Warn("link ends: its peer sends messages that mean nothing")
+		l.over.Store(true) // the clock closes it: that takes locks which come before receive
+		l.node.poke()
 	}
 }
 
@@ -240,13 +264,40 @@ func (l *link) movedTo(from netip.AddrPort, via *socket, now time.Time) {
 
 // ping challenges an address.
 func (l *link) ping(to netip.AddrPort, via *socket, now time.Time) {
-	p := probe{nonce: randomNonce(), at: now, to: to}
+	l.clockMu.Lock()
+	l.pinged = now
+	l.clockMu.Unlock()
+	l.challenge(probe{nonce: randomNonce(), at: now, to: to}, via)
+}
+
+func (l *link) challenge(p probe, via *socket) {
 	l.clockMu.Lock()
 	copy(l.probes[1:], l.probes[:])
 	l.probes[0] = p
-	l.pinged = now
 	l.clockMu.Unlock()
-	l.control.sendTo(wire.TypePing, l.probeMessage(p.nonce, uint64(now.UnixNano())), to, via)
+	message := l.probeMessage(p.nonce, uint64(steady(p.at)))
+	if padding := p.size - wire.Overhead - len(message); padding > 0 {
+		message = append(message, make([]byte, padding)...)
+	}
+	l.control.sendTo(wire.TypePing, message, p.to, via)
+}
+
+// tryPath finds out how large a datagram may be that reaches the peer.
+func (l *link) tryPath(now time.Time) {
+	at := l.control.at.Load()
+	l.clockMu.Lock()
+	size := l.path.Due(now, l.roundTrip())
+	l.pathKnown()
+	l.clockMu.Unlock()
+	if size > 0 {
+		l.challenge(probe{nonce: randomNonce(), at: now, to: at.addr, size: size}, at.via)
+	}
+}
+
+// pathKnown publishes what is known of the path. clockMu is held.
+func (l *link) pathKnown() {
+	l.pathSize.Store(int64(l.path.Size()))
+	l.pathLimit.Store(int64(l.path.Limit()))
 }
 
 func (l *link) probeMessage(nonce, at uint64) []byte {
@@ -274,6 +325,11 @@ func (l *link) answered(p wire.Probe, from netip.AddrPort, via *socket, now time
 		return
 	}
 	rtt := now.Sub(found.at)
+	l.followed = l.followed || found.at.After(l.rekeyed)
+	if found.size > 0 {
+		l.path.Passed(found.size, now)
+		l.pathKnown()
+	}
 	*found = probe{}
 	l.clockMu.Unlock()
 	if smoothed := l.roundTrip(); smoothed != 0 {
@@ -296,7 +352,21 @@ func (l *link) rise(addr netip.AddrPort) {
 	if !l.up.Swap(true) {
 		l.log.Info("link is up", "remote_addr", addr, "rtt_milliseconds", l.roundTrip().Milliseconds())
 		l.node.linkChanged(l)
+		l.settleFeeds()
 	}
+}
+
+// settleFeeds lets viewers of what the peer feeds wait while the link is down, and go on when it is back. It does not wait, as its callers hold locks that come later than those it
+// needs.
+func (l *link) settleFeeds() {
+	l.node.tasks.start(func() {
+		l.streams.Lock()
+		ins := slices.Collect(maps.Values(l.inbound))
+		l.streams.Unlock()
+		for _, in := range ins {
+			in.settle()
+		}
+	})
 }
 
 // tick looks after what time drives. It runs on the clock only.
@@ -313,6 +383,7 @@ func (l *link) tick(now time.Time) {
 	if silence > downAfter && l.up.Swap(false) {
 		l.log.Warn("link is down", "silent_seconds", int(silence.Seconds()))
 		l.node.linkChanged(l)
+		l.settleFeeds()
 	}
 	l.keepAlive(now, silence)
 	l.receive.Lock()
@@ -326,14 +397,23 @@ func (l *link) tick(now time.Time) {
 		l.tellKeyframes()
 		l.tellLayers(now)
 		l.tellDraining()
+		if silence < missedAfter {
+			l.tryPath(now)
+		}
+		if l.sender.owing.Load() {
+			l.tap.Do(func() { l.sender.repair(steady(now)) })
+		}
 	}
 	if l.initiator && silence > missedAfter && now.Sub(l.probed) >= probeEvery {
 		l.probed = now
 		l.node.probe(l)
 	}
-	if now.Sub(l.rekeyed) >= l.node.config.rekeyEvery {
-		l.rekeyed = now
-		l.rekey()
+	if l.initiator && l.up.Load() && now.Sub(l.reproved) >= reproveEvery && l.rests() != "current" {
+		l.reproved = now
+		l.moveToCurrent()
+	}
+	if l.rekeyDue(now) {
+		l.rekey(now)
 	}
 }
 
@@ -354,13 +434,27 @@ func (l *link) keepAlive(now time.Time, silence time.Duration) {
 	}
 }
 
-// rekey begins the next phase in our direction. The peer follows by itself.
-func (l *link) rekey() {
+// rekeyDue reports whether it is time for the next phase, and both flows and the peer are in the present one: who missed a whole phase could not follow any more.
+func (l *link) rekeyDue(now time.Time) bool {
+	l.clockMu.Lock()
+	defer l.clockMu.Unlock()
+	return now.Sub(l.rekeyed) >= l.node.config.rekeyEvery && l.followed && !l.sender.rekeying.Load()
+}
+
+// rekey begins the next phase in our direction. The peer follows by itself, and a ping shows that it has.
+func (l *link) rekey(now time.Time) {
+	l.clockMu.Lock()
+	l.rekeyed, l.followed = now, false
+	l.clockMu.Unlock()
 	if err := l.control.rekey(); err != nil {
 		l.close(err)
 		return
 	}
+	l.sender.rekeying.Store(true)
 	l.tap.Do(l.sender.rekey)
+	if at := l.control.at.Load(); at != nil {
+		l.ping(at.addr, at.via, now.Add(1)) // after rekeyed, so that its answer counts
+	}
 }
 
 // sayBye tells the peer that the link is over, so that it need not wait for the silence.

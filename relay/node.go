@@ -3,7 +3,6 @@ package relay
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -28,8 +27,7 @@ type Node struct {
 	media     *sfu.Node
 	log       *slog.Logger
 	epoch     string // drawn at the start, so that peers notice a restart
-	psk       [32]byte
-	open      bool // without a cluster secret
+	keys      atomic.Pointer[clusterKeys]
 	sockets   []*socket
 	listeners []net.Listener
 	http      *http.Server
@@ -61,22 +59,23 @@ type orderKey struct {
 	relay  string
 }
 
-// receiver is whose datagrams come under a handle: a link's control messages when stream is nil.
+// receiver is whose datagrams come under a handle: a link's control messages when stream and data are nil.
 type receiver struct {
 	handle wire.Handle
 	link   *link
 	stream *inStream
+	data   *dataStream
 }
 
 // Listen opens the relay listener, TCP and UDP on one number, and restores the relays of the last run. Close ends all of it.
 func Listen(config Config) (*Node, error) {
 	config = config.withDefaults()
 	n := &Node{
-		config: config, media: config.Media, log: config.Logger, epoch: rand.Text(), open: config.Secret == "",
+		config: config, media: config.Media, log: config.Logger, epoch: rand.Text(),
 		greetings: rate.NewLimiter(50, 100), store: store{dir: config.DataDir}, wake: make(chan struct{}, 1),
 		links: map[string]*link{}, dialers: map[string]*dialer{}, relays: map[orderKey]*Relay{},
 	}
-	n.psk = sha256.Sum256([]byte("rheomesh relay 1 secret\n" + config.Secret))
+	n.keys.Store(newClusterKeys(config.Secret, config.PreviousSecret))
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	orders, err := n.store.load()
 	if err != nil {

@@ -13,15 +13,15 @@ import (
 // second message carries the digest of the responder's, so that neither can be changed on the way.
 var suite = noise.NewCipherSuite(noise.DH25519, noise.CipherAESGCM, noise.HashSHA256)
 
-func (n *Node) handshakeState(initiator bool, terms []byte) (*noise.HandshakeState, error) {
+func handshakeState(initiator bool, terms []byte, key clusterKey) (*noise.HandshakeState, error) {
 	return noise.NewHandshakeState(noise.Config{
-		CipherSuite: suite, Random: rand.Reader, Pattern: noise.HandshakeNN, Initiator: initiator, Prologue: terms, PresharedKey: n.psk[:], PresharedKeyPlacement: 0,
+		CipherSuite: suite, Random: rand.Reader, Pattern: noise.HandshakeNN, Initiator: initiator, Prologue: terms, PresharedKey: key[:], PresharedKeyPlacement: 0,
 	})
 }
 
 // propose starts a handshake about terms.
-func (n *Node) propose(terms []byte) (*noise.HandshakeState, []byte, error) {
-	state, err := n.handshakeState(true, terms)
+func propose(terms []byte, key clusterKey) (*noise.HandshakeState, []byte, error) {
+	state, err := handshakeState(true, terms, key)
 	if err != nil {
 		return nil, nil, fmt.Errorf("handshake: %w", err)
 	}
@@ -44,16 +44,18 @@ func conclude(state *noise.HandshakeState, answer handshake) (secrets [2][]byte,
 	return secretsOf(toResponder, toInitiator), nil
 }
 
-// greet takes the initiator's message. What it does not open, it does not answer.
-func (n *Node) greet(offer handshake) (*noise.HandshakeState, error) {
-	state, err := n.handshakeState(false, offer.Terms)
-	if err != nil {
-		return nil, fmt.Errorf("handshake: %w", err)
+// greet takes the initiator's message, and finds out with which of the keys it was made. What none opens, it does not answer.
+func greet(offer handshake, keys *clusterKeys) (*noise.HandshakeState, clusterKey, error) {
+	for _, key := range keys.list {
+		state, err := handshakeState(false, offer.Terms, key)
+		if err != nil {
+			return nil, key, fmt.Errorf("handshake: %w", err)
+		}
+		if _, _, _, err := state.ReadMessage(nil, offer.Noise); err == nil {
+			return state, key, nil
+		}
 	}
-	if _, _, _, err := state.ReadMessage(nil, offer.Noise); err != nil {
-		return nil, fmt.Errorf("handshake: %w", ErrDenied)
-	}
-	return state, nil
+	return nil, clusterKey{}, fmt.Errorf("handshake: %w", ErrDenied)
 }
 
 // reply makes the responder's message about its own terms.

@@ -58,6 +58,7 @@ type streamOffer struct {
 	Key    string       `json:"key"` // names the publisher's present session on the sender
 	Origin originTerms  `json:"origin"`
 	Tracks []trackTerms `json:"tracks"`
+	Data   uint32       `json:"data,omitempty"` // where the sender takes viewers' messages; 0 is nowhere
 }
 
 type originTerms struct {
@@ -99,6 +100,7 @@ type streamAnswer struct {
 	Key     string     `json:"key"`
 	Status  string     `json:"status"` // "created", "exists", or a reason
 	Handles [][]uint32 `json:"handles,omitempty"`
+	Data    uint32     `json:"data,omitempty"` // where the sender takes the publisher's messages
 }
 
 // The good statuses of a streamAnswer.
@@ -158,7 +160,7 @@ func (o streamOffer) valid() bool {
 	if o.Key == "" || len(o.Key) > 128 || !sfu.ValidID(string(o.Origin.PublisherID)) || !sfu.ValidID(string(o.Origin.NodeID)) || !sfu.ValidID(string(o.Origin.RouterID)) {
 		return false
 	}
-	if len(o.Origin.Hops) == 0 || len(o.Origin.Hops) > maxHopsAllowed || len(o.Tracks) == 0 || len(o.Tracks) > maxTracks {
+	if len(o.Origin.Hops) == 0 || len(o.Origin.Hops) > maxHopsAllowed || len(o.Tracks) == 0 && o.Data == 0 || len(o.Tracks) > maxTracks || o.Data >= 1<<24 {
 		return false
 	}
 	for _, hop := range o.Origin.Hops {

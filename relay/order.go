@@ -141,6 +141,9 @@ func (in *inbound) infos() []StreamInfo {
 				})
 			}
 		}
+		if data := f.data.Load(); data != nil {
+			list = data.appendInfo(list, f.feed.Publisher().ID())
+		}
 	}
 	sortStreams(list)
 	return list
@@ -161,11 +164,14 @@ type LinkInfo struct {
 	RemoteAddr string
 	RoundTrip  time.Duration
 	CreatedAt  time.Time
-	In, Out    int // streams
+	In, Out    int    // streams
+	PathBytes  int    // the largest datagram that was seen to reach the peer whole
+	Oversized  uint64 // packets that were not sent, since no datagram of their size reaches the peer whole
+	Secret     string // which cluster secret it rests on: "current" or "previous"
 }
 
 func (l *link) info() LinkInfo {
-	info := LinkInfo{ID: l.id, PeerID: l.peer, Initiator: l.initiator, State: "connecting", RoundTrip: l.roundTrip(), CreatedAt: l.createdAt}
+	info := LinkInfo{ID: l.id, PeerID: l.peer, Initiator: l.initiator, State: "connecting", RoundTrip: l.roundTrip(), CreatedAt: l.createdAt, Secret: l.rests(), PathBytes: int(l.pathSize.Load()), Oversized: l.oversized.Load()}
 	if at := l.control.at.Load(); at != nil {
 		info.State, info.RemoteAddr = "down", at.addr.String()
 	}

@@ -26,11 +26,11 @@ type outbound struct {
 // outPublisher is one publisher's present session. The peer has accepted it when it has streams.
 type outPublisher struct {
 	publisher *sfu.Publisher
-	first     *sfu.Track // a new session brings new tracks
-	tracks    []*sfu.Track
+	tracks    []*sfu.Track // a new session brings new ones
 	offer     streamOffer
 	status    string // the peer's last word
 	streams   []*outStream
+	data      *outData // begins when the peer accepts it
 }
 
 // keys numbers publishers' sessions; never two alike in one process.
@@ -97,10 +97,10 @@ func (out *outbound) offers() (offers []streamOffer, left error) {
 	}
 	live := map[sfu.PublisherID]bool{}
 	for _, p := range router.Publishers() {
-		tracks := p.Tracks()
-		if !out.matches(p.ID()) || len(tracks) == 0 {
+		if !out.matches(p.ID()) || !p.Live() {
 			continue
 		}
+		tracks := p.Tracks() // none of one that publishes data alone
 		origin, err := out.route(p)
 		if err != nil {
 			left = cmp.Or(left, err)
@@ -131,17 +131,19 @@ func (out *outbound) offer(p *sfu.Publisher, tracks []*sfu.Track, origin originT
 	out.mu.Lock()
 	defer out.mu.Unlock()
 	session := out.sessions[p.ID()]
-	if session != nil && session.first == tracks[0] && slices.Equal(session.offer.Origin.Hops, origin.Hops) {
+	if session != nil && slices.Equal(session.tracks, tracks) && slices.Equal(session.offer.Origin.Hops, origin.Hops) {
 		return session.offer
 	}
 	if session != nil {
 		session.end()
+		session.endData()
 	}
-	session = &outPublisher{publisher: p, first: tracks[0], tracks: tracks}
+	session = &outPublisher{publisher: p, tracks: tracks}
 	session.offer = streamOffer{Key: fmt.Sprintf("%s.%d", p.ID(), keys.Add(1)), Origin: origin}
 	for _, t := range tracks {
 		session.offer.Tracks = append(session.offer.Tracks, describeTrack(t))
 	}
+	session.prepareData(out.link)
 	out.sessions[p.ID()] = session
 	return session.offer
 }
@@ -154,6 +156,7 @@ func (out *outbound) keep(live map[sfu.PublisherID]bool) {
 		if !live[id] {
 			delete(out.sessions, id)
 			session.end()
+			session.endData()
 		}
 	}
 }
@@ -179,8 +182,10 @@ func (out *outbound) acceptLocked(session *outPublisher, answer streamAnswer) er
 	session.status = answer.Status
 	if answer.Status != statusCreated && answer.Status != statusExists {
 		session.end()
+		session.resetData()
 		return fmt.Errorf("publisher %s: %w", session.offer.Origin.PublisherID, errorOf(answer.Status))
 	}
+	session.acceptData(answer.Data)
 	if session.sameHandles(answer.Handles) {
 		return nil
 	}
@@ -247,6 +252,9 @@ func (out *outbound) infos() []StreamInfo {
 		}
 		for _, s := range session.streams {
 			list = append(list, s.info())
+		}
+		if session.data != nil {
+			list = session.data.appendInfo(list, id)
 		}
 	}
 	sortStreams(list)

@@ -13,14 +13,17 @@ type reception struct {
 	node    *Node
 	socket  *socket
 	now     time.Time
+	steady  int64
 	link    *link // whose lock is held
 	fed     bool
 	packets uint64
 	bytes   uint64
-	scratch [2048]byte
+	scratch [wire.MaxPath]byte
 }
 
-func (r *reception) begin(now time.Time) { r.now, r.fed, r.packets, r.bytes = now, false, 0, 0 }
+func (r *reception) begin(now time.Time) {
+	r.now, r.steady, r.fed, r.packets, r.bytes = now, steady(now), false, 0, 0
+}
 
 // end lets viewers have what came.
 func (r *reception) end() {
@@ -64,13 +67,13 @@ func (r *reception) take(datagram []byte, from netip.AddrPort) {
 		return
 	}
 	to := r.node.table[h.Handle.Slot()].Load()
-	if to == nil || to.handle != h.Handle || (to.stream != nil) != h.Type.Media() {
+	if to == nil || to.handle != h.Handle || (to.stream != nil) != h.Type.Media() || (to.data != nil) != h.Type.Data() {
 		r.node.counters.reject(rejectHandle)
 		return
 	}
 	r.hold(to.link)
 	if to.stream == nil {
-		r.control(to.link, datagram, h, from)
+		r.control(to, datagram, h, from)
 		return
 	}
 	r.media(to.link, to.stream, datagram, h, from)
@@ -88,7 +91,7 @@ func (r *reception) media(l *link, s *inStream, datagram []byte, h wire.Header, 
 		return
 	}
 	l.mediaSeen.Mark(h.Seq)
-	recovered := l.gaps.On(h.Seq, r.now.UnixNano())
+	recovered := l.gaps.On(h.Seq, r.steady)
 	if from != l.heardFrom {
 		l.movedTo(from, r.socket, r.now)
 	}
@@ -102,6 +105,10 @@ func (r *reception) media(l *link, s *inStream, datagram []byte, h wire.Header, 
 	}
 	switch h.Type {
 	case wire.TypeMedia:
+		if s.begun.Load() {
+			s.begun.Store(false)
+			s.layer.Skip()
+		}
 		if s.layer.Append(plain, h.Cycle, r.now, h.Age) {
 			r.fed = true
 		}
@@ -115,7 +122,8 @@ func (r *reception) media(l *link, s *inStream, datagram []byte, h wire.Header, 
 	}
 }
 
-func (r *reception) control(l *link, datagram []byte, h wire.Header, from netip.AddrPort) {
+func (r *reception) control(to *receiver, datagram []byte, h wire.Header, from netip.AddrPort) {
+	l := to.link
 	if l.controlSeen.Seen(h.Seq) {
 		r.node.counters.reject(rejectReplay)
 		return
@@ -133,7 +141,13 @@ func (r *reception) control(l *link, datagram []byte, h wire.Header, from netip.
 	if from != l.heardFrom {
 		l.movedTo(from, r.socket, r.now)
 	}
-	if l.message(h, plain, from, r.socket, r.now) != nil {
+	if to.data != nil {
+		err = to.data.arrived(h, plain, r.now)
+	} else {
+		err = l.message(h, plain, from, r.socket, r.now)
+	}
+	if err != nil {
 		r.node.counters.reject(rejectMessage)
+		l.heardNonsense(r.now)
 	}
 }

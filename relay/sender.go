@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -11,14 +12,18 @@ import (
 
 // sender is the media flow to the peer. All of it but used belongs to the worker of the link's tap.
 type sender struct {
-	link    *link
-	key     *wire.Key
-	seq     uint64
-	batch   *udpbatch.WriteBatch
-	history wire.History
-	packets uint64 // since the last flush
-	bytes   uint64
-	used    atomic.Uint64 // numbers used so far, for pings
+	link     *link
+	key      *wire.Key
+	seq      uint64
+	batch    *udpbatch.WriteBatch
+	history  wire.History
+	pacer    wire.Pacer
+	repairs  []uint64 // numbers that wait to be sent again, oldest first
+	packets  uint64   // since the last flush
+	bytes    uint64
+	used     atomic.Uint64 // numbers used so far, for pings
+	owing    atomic.Bool   // repairs is not empty
+	rekeying atomic.Bool   // the next phase has begun, but not in this flow yet
 }
 
 func newSender(l *link, key *wire.Key) *sender {
@@ -35,9 +40,14 @@ func (s *sender) put(h wire.Header, payload []byte) {
 	s.bytes += uint64(len(payload))
 }
 
-// queue seals a datagram into the batch. Hot path.
+// queue seals a datagram into the batch, unless it is known that the path does not take its size. Hot path.
 func (s *sender) queue(h wire.Header, payload []byte, key *wire.Key) {
 	size := len(payload) + wire.Overhead
+	if size > int(s.link.pathLimit.Load()) {
+		s.link.oversized.Add(1)
+		s.link.node.counters.oversized.Add(1)
+		return
+	}
 	buffer := s.batch.Next(size)
 	if buffer == nil {
 		s.write()
@@ -48,6 +58,13 @@ func (s *sender) queue(h wire.Header, payload []byte, key *wire.Key) {
 
 // Flush implements sfu.Sender.
 func (s *sender) Flush(int64) {
+	if len(s.repairs) == 0 && s.batch.Len() == 0 {
+		return
+	}
+	now := steady(time.Now())
+	if len(s.repairs) > 0 {
+		s.repair(now)
+	}
 	if s.batch.Len() == 0 {
 		return
 	}
@@ -55,6 +72,7 @@ func (s *sender) Flush(int64) {
 	c := &s.link.node.counters
 	c.packetsOut.Add(s.packets)
 	c.bytesOut.Add(s.bytes)
+	s.pacer.Sent(int(s.bytes), now)
 	s.packets, s.bytes = 0, 0
 	s.used.Store(s.seq)
 }
@@ -64,20 +82,33 @@ func (s *sender) write() {
 	_, _ = s.link.control.at.Load().via.conn.Write(s.batch)
 }
 
-// resend seals again what the peer has missed: with the same key, number and payload the datagram is the same to the last bit.
+// resend takes numbers that the peer has missed. What does not fit into the queue the peer asks for once more.
 func (s *sender) resend(seqs []uint64, now int64) {
-	if !s.link.up.Load() {
-		return
-	}
-	for _, seq := range seqs {
-		sent, first := s.history.Again(seq, now, s.link.roundTrip())
+	s.repairs = append(s.repairs, seqs[:min(len(seqs), maxRepairs-len(s.repairs))]...)
+	s.repair(now)
+}
+
+// repair seals again what the peer has missed, as fast as the pacer allows: with the same key, number and payload the datagram is the same to the last bit. The rest
+// follows with the next batches, or with the clock.
+func (s *sender) repair(now int64) {
+	done := 0
+	for ; done < len(s.repairs) && s.link.up.Load(); done++ {
+		sent := s.history.Find(s.repairs[done], now, s.link.roundTrip())
 		if sent == nil {
 			continue
 		}
+		if !s.pacer.Take(len(sent.Payload)+wire.Overhead, now) {
+			break
+		}
 		s.queue(sent.Header, sent.Payload, sent.Key)
 		s.link.node.counters.resent.Add(1)
-		s.link.resent(sent.Header.Handle, first)
+		s.link.resent(sent.Header.Handle, sent.Resent(now))
 	}
+	s.repairs = slices.Delete(s.repairs, 0, done)
+	if !s.link.up.Load() {
+		s.repairs = s.repairs[:0]
+	}
+	s.owing.Store(len(s.repairs) > 0)
 }
 
 // rekey begins the next phase.
@@ -85,6 +116,7 @@ func (s *sender) rekey() {
 	if next, err := s.key.Next(); err == nil { // it failed not the first time, so it never does
 		s.key = next
 	}
+	s.rekeying.Store(false)
 }
 
 // outStream is one layer on its way to the peer: a cursor on the layer's log.

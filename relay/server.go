@@ -45,6 +45,7 @@ func newServer(n *Node) *http.Server {
 	mux.HandleFunc("PUT /relay/v1/links/{node}", n.serveHandshake)
 	mux.HandleFunc("GET /relay/v1/links/{node}", n.serveLinked((*link).serveState))
 	mux.HandleFunc("DELETE /relay/v1/links/{node}", n.serveLinked((*link).serveEnd))
+	mux.HandleFunc("PUT /relay/v1/links/{node}/secret", n.serveLinked((*link).serveSecret))
 	mux.HandleFunc("GET /relay/v1/links/{node}/streams", n.serveLinked((*link).serveStreams))
 	mux.HandleFunc("PUT /relay/v1/links/{node}/streams", n.serveLinked((*link).serveOffer))
 	mux.HandleFunc("DELETE /relay/v1/links/{node}/streams/{relay}", n.serveLinked((*link).serveStreamsEnd))
@@ -107,7 +108,7 @@ func (n *Node) serveHandshake(w http.ResponseWriter, r *http.Request) {
 
 func (n *Node) answerHandshake(r *http.Request, body []byte) ([]byte, error) {
 	remote, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil || n.open && !remote.Addr().Unmap().IsLoopback() {
+	if err != nil || n.keys.Load().open && !remote.Addr().Unmap().IsLoopback() {
 		return nil, fmt.Errorf("handshake from %s without a cluster secret: %w", r.RemoteAddr, ErrDenied)
 	}
 	if !n.greetings.Allow() {
@@ -117,7 +118,7 @@ func (n *Node) answerHandshake(r *http.Request, body []byte) ([]byte, error) {
 	if err := decodeStrict(body, &offer); err != nil {
 		return nil, fmt.Errorf("handshake: %w", ErrDenied)
 	}
-	state, err := n.greet(offer)
+	state, key, err := greet(offer, n.keys.Load())
 	if err != nil {
 		return nil, err
 	}
@@ -142,7 +143,7 @@ func (n *Node) answerHandshake(r *http.Request, body []byte) ([]byte, error) {
 	if err := n.reserve(own); err != nil {
 		return nil, err
 	}
-	answer, err := n.respond(state, terms, own)
+	answer, err := n.respond(state, key, terms, own)
 	if err != nil {
 		n.release(own)
 	}
@@ -160,7 +161,7 @@ func (n *Node) agreed(terms offerTerms) *link {
 }
 
 // respond makes the responder's end of the link and its answer.
-func (n *Node) respond(state *noise.HandshakeState, terms offerTerms, own *receiver) ([]byte, error) {
+func (n *Node) respond(state *noise.HandshakeState, key clusterKey, terms offerTerms, own *receiver) ([]byte, error) {
 	mine, err := json.Marshal(answerTerms{Version: version, NodeID: n.media.ID(), Epoch: n.epoch, Handle: uint32(own.handle)})
 	if err != nil {
 		return nil, fmt.Errorf("handshake: %w", err)
@@ -174,6 +175,7 @@ func (n *Node) respond(state *noise.HandshakeState, terms offerTerms, own *recei
 		return nil, err
 	}
 	l.line, l.nonce = terms.Line, terms.Nonce
+	l.restsOn.Store(&key)
 	if l.answer, err = json.Marshal(handshake{Terms: mine, Noise: message}); err != nil {
 		return nil, fmt.Errorf("handshake: %w", err)
 	}
@@ -238,7 +240,7 @@ func (n *Node) linkOf(r *http.Request, body []byte) (l *link, number string) {
 		return nil, ""
 	}
 	to := n.table[handle.Slot()].Load()
-	if to == nil || to.handle != handle || to.stream != nil || to.link.initiator || r.PathValue("node") != string(to.link.peer) {
+	if to == nil || to.handle != handle || to.stream != nil || to.data != nil || to.link.initiator || r.PathValue("node") != string(to.link.peer) {
 		return nil, ""
 	}
 	if !to.link.auth.verify(r, number, mac, body) {

@@ -40,7 +40,7 @@ func (n *Node) offer(t testing.TB, terms offerTerms) []byte {
 	t.Helper()
 	raw, err := json.Marshal(terms)
 	require.NoError(t, err)
-	_, message, err := n.propose(raw)
+	_, message, err := propose(raw, n.keys.Load().current())
 	require.NoError(t, err)
 	body, err := json.Marshal(handshake{Terms: raw, Noise: message})
 	require.NoError(t, err)
@@ -206,8 +206,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		var h handshake
 		if decodeStrict(body, &h) == nil {
-			var n Node
-			_, _ = n.greet(h)
+			_, _, _ = greet(h, newClusterKeys("one", "two"))
 		}
 		var orders []Order
 		if decodeStrict(body, &orders) == nil {

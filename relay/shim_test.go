@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"errors"
 	"io"
 	"math/rand/v2"
 	"net"
@@ -22,6 +23,8 @@ type shim struct {
 	loss, duplicates atomic.Uint32 // in 1/1000
 	delay, jitter    atomic.Int64  // nanoseconds
 	cut              atomic.Bool
+	oneWay           atomic.Bool  // only what goes to the clients is cut
+	limit            atomic.Int64 // bytes of the largest datagram that passes; 0 = all do
 	dropped          atomic.Uint64
 	seen             func([]byte) // gets every datagram to the target; may be nil
 
@@ -110,15 +113,28 @@ func (s *shim) upstream(from *net.UDPAddr) *net.UDPConn {
 		for {
 			n, err := c.Read(buffer)
 			if err != nil {
-				if s.isClosed() {
+				if s.isClosed() || errors.Is(err, net.ErrClosed) {
 					return
 				}
 				continue // the target's port is closed for the moment
+			}
+			if s.oneWay.Load() {
+				continue
 			}
 			s.pass(buffer[:n], func(b []byte) { _, _ = s.udp.WriteToUDP(b, from) })
 		}
 	})
 	return c
+}
+
+// rebind gives each client another address, as a NAT does that has forgotten them.
+func (s *shim) rebind() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for from, c := range s.clients {
+		delete(s.clients, from)
+		_ = c.Close()
+	}
 }
 
 func (s *shim) isClosed() bool {
@@ -129,7 +145,7 @@ func (s *shim) isClosed() bool {
 
 // pass sends one datagram on, or not.
 func (s *shim) pass(b []byte, send func([]byte)) {
-	if s.cut.Load() {
+	if limit := s.limit.Load(); s.cut.Load() || limit > 0 && int64(len(b)) > limit {
 		s.dropped.Add(1)
 		return
 	}

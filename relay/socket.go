@@ -54,7 +54,7 @@ func (n *Node) bindAll(hosts []netip.Addr, port string) error {
 		if host.Is4() {
 			udp, tcp = "udp4", "tcp4"
 		}
-		conn, err := udpbatch.Listen(udp, net.JoinHostPort(host.String(), port), udpbatch.Config{DisableOffload: n.config.DisableOffload})
+		conn, err := udpbatch.Listen(udp, net.JoinHostPort(host.String(), port), udpbatch.Config{DisableOffload: n.config.DisableOffload, DontFragment: true})
 		if err != nil {
 			if i > 0 && host.Is6() && errors.Is(err, errNoIPv6()) {
 				continue

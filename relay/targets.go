@@ -21,7 +21,7 @@ func DefaultTargets() []netip.Prefix {
 // permitted reports whether a relay may reach the address. Without a cluster secret, only this machine.
 func (n *Node) permitted(ip netip.Addr) bool {
 	ip = ip.Unmap()
-	if ip.IsUnspecified() || ip.IsMulticast() || n.open && !ip.IsLoopback() {
+	if ip.IsUnspecified() || ip.IsMulticast() || n.keys.Load().open && !ip.IsLoopback() {
 		return false
 	}
 	for _, p := range n.config.AllowedTargets {

@@ -5,5 +5,5 @@
 // There are two flows in each direction of a link, each with numbers of its own. The media flow carries RTP packets, sender reports and ends of streams, each
 // of which is repaired when lost: the receiver finds the gap in the flow's numbers and asks (Gaps), the sender has remembered what lay behind a number and
 // seals it once more (History), which with the same key, number and plaintext makes the same bytes. The control flow carries messages that are
-// repeated until they have worked, so nothing in it is repaired.
+// repeated until they have worked, so nothing in it is repaired; and data channels, which have acknowledgements and numbers of their own (DataSender, DataReceiver).
 package wire

@@ -22,11 +22,13 @@ const maxAge = 0xffff * time.Millisecond
 // Type says what a datagram carries.
 type Type uint8
 
-// The types. Those below TypePing belong to the media flow.
+// The types. Those up to TypeStreamEnd belong to the media flow.
 const (
 	TypeMedia        Type = 0 // one RTP packet, as the origin received it
 	TypeSenderReport Type = 1 // what a sender report said of a stream (RFC 3550 section 6.4.1)
 	TypeStreamEnd    Type = 2 // nothing more comes on the handle
+	TypeData         Type = 4 // chunks of messages of data channels
+	TypeDataAck      Type = 5 // which datagrams of them have come
 	TypePing         Type = 8
 	TypePong         Type = 9
 	TypeNACK         Type = 10 // numbers of the media flow that did not come
@@ -38,9 +40,12 @@ const (
 )
 
 // Media reports whether the type belongs to the media flow.
-func (t Type) Media() bool { return t < TypePing }
+func (t Type) Media() bool { return t <= TypeStreamEnd }
 
-func (t Type) known() bool { return t <= TypeStreamEnd || t >= TypePing && t <= TypeGoAway }
+// Data reports whether the type belongs to a data stream.
+func (t Type) Data() bool { return t == TypeData || t == TypeDataAck }
+
+func (t Type) known() bool { return t <= TypeStreamEnd || t.Data() || t >= TypePing && t <= TypeGoAway }
 
 // Handle names a stream of one link to the one who receives it, who has chosen it: 24 bits, of which the low 16 are the place in the receiver's table and the
 // high 8 tell the place's present owner from earlier ones.

@@ -20,7 +20,7 @@ func TestHeaderGolden(t *testing.T) {
 
 func TestHeaderRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		types := []Type{TypeMedia, TypeSenderReport, TypeStreamEnd, TypePing, TypePong, TypeNACK, TypeDemand, TypeKeyframe, TypeLayers, TypeNews, TypeGoAway}
+		types := []Type{TypeMedia, TypeSenderReport, TypeStreamEnd, TypeData, TypeDataAck, TypePing, TypePong, TypeNACK, TypeDemand, TypeKeyframe, TypeLayers, TypeNews, TypeGoAway}
 		h := Header{
 			Type: rapid.SampledFrom(types).Draw(t, "type"), Phase: rapid.Uint8Range(0, 1).Draw(t, "phase"), Handle: Handle(rapid.Uint32Range(0, 1<<24-1).Draw(t, "handle")),
 			Age: time.Duration(rapid.IntRange(0, 0xffff).Draw(t, "age")) * time.Millisecond, Cycle: rapid.Uint8Range(0, 15).Draw(t, "cycle"),

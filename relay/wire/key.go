@@ -1,13 +1,14 @@
 package wire
 
 import (
-	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
+
+	"rheomesh/internal/aesgcm"
 )
 
 // SecretLen is the length of a direction's secret in bytes.
@@ -37,11 +38,7 @@ func newKey(secret []byte, phase uint64) (*Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("link key: %w", err)
 	}
-	block, err := aes.NewCipher(expanded[:16])
-	if err != nil {
-		return nil, fmt.Errorf("link key: %w", err)
-	}
-	aead, err := cipher.NewGCM(block)
+	aead, err := aesgcm.New(expanded[:16])
 	if err != nil {
 		return nil, fmt.Errorf("link key: %w", err)
 	}

@@ -25,7 +25,7 @@ const (
 //
 //	nonce (64) | sender's clock, ns (64) | highest number of the media flow + 1 (64)
 //
-// In a ping Next lets the receiver find losses at the end of a burst; in a pong it is the pong's sender's.
+// In a ping Next lets the receiver find losses at the end of a burst; in a pong it is the pong's sender's. Zeros may follow in a ping.
 type Probe struct{ Nonce, Time, Next uint64 }
 
 // Append appends the message to dst.
@@ -35,9 +35,9 @@ func (p Probe) Append(dst []byte) []byte {
 	return binary.BigEndian.AppendUint64(dst, p.Next)
 }
 
-// ParseProbe reads a Probe.
-func ParseProbe(b []byte) (Probe, error) {
-	if len(b) != probeLen {
+// ParseProbe reads a Probe. Pings may be padded, to see whether their size passes.
+func ParseProbe(b []byte, padded bool) (Probe, error) {
+	if len(b) < probeLen || len(b) > probeLen && !padded || len(b) > MaxPath-Overhead {
 		return Probe{}, ErrMessage
 	}
 	return Probe{binary.BigEndian.Uint64(b), binary.BigEndian.Uint64(b[8:]), binary.BigEndian.Uint64(b[16:])}, nil

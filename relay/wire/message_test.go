@@ -9,7 +9,7 @@ import (
 // parsers parse each kind of message, and return it built anew.
 var parsers = map[string]func([]byte) ([]byte, error){
 	"probe": func(b []byte) ([]byte, error) {
-		p, err := ParseProbe(b)
+		p, err := ParseProbe(b, false)
 		return p.Append(nil), err
 	},
 	"sender report": func(b []byte) ([]byte, error) {

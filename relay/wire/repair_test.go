@@ -72,7 +72,7 @@ func TestWindowBounds(t *testing.T) {
 
 // The oldest numbers of the window and the newest never share a word of the ring: neither is taken for the other.
 func TestWindowEnds(t *testing.T) {
-	for offset := uint64(0); offset < 64; offset++ {
+	for offset := range uint64(64) {
 		var w Window
 		newest := uint64(10*windowWords*64) + offset
 		w.Mark(newest - windowPackets + 1)
@@ -173,46 +173,26 @@ func TestHistory(t *testing.T) {
 	k, err := NewKey(secret)
 	require.NoError(t, err)
 	var h History
-	sent, _ := h.Again(0, 0, 0)
-	require.Nil(t, sent)
+	require.Nil(t, h.Find(0, 0, 0))
 	for seq := range uint64(historyPackets + 10) {
 		h.Add(Header{Seq: seq}, []byte{byte(seq)}, k)
 	}
-	sent, _ = h.Again(9, 0, 0)
-	require.Nil(t, sent, "forgotten")
-	sent, first := h.Again(10, 1, 0)
+	require.Nil(t, h.Find(9, 0, 0), "forgotten")
+	sent := h.Find(10, 1, 0)
 	require.Equal(t, []byte{10}, sent.Payload)
-	require.True(t, first)
-	sent, _ = h.Again(10, 2, 0)
-	require.Nil(t, sent, "sent just now")
-	sent, _ = h.Again(10, int64(30*time.Millisecond), 100*time.Millisecond)
-	require.Nil(t, sent, "the round trip is longer")
-	sent, first = h.Again(10, int64(80*time.Millisecond), 100*time.Millisecond)
+	require.Same(t, sent, h.Find(10, 1, 0), "it was not sent yet")
+	require.True(t, sent.Resent(1))
+	require.Nil(t, h.Find(10, 2, 0), "sent just now")
+	require.Nil(t, h.Find(10, int64(30*time.Millisecond), 100*time.Millisecond), "the round trip is longer")
+	sent = h.Find(10, int64(80*time.Millisecond), 100*time.Millisecond)
 	require.NotNil(t, sent)
-	require.False(t, first)
-	h.Clear()
-	sent, _ = h.Again(11, 0, 0)
-	require.Nil(t, sent)
-}
-
-// Who asks for everything again and again does not multiply the traffic.
-func TestHistoryIsBounded(t *testing.T) {
-	k, err := NewKey(secret)
-	require.NoError(t, err)
-	var h History
-	payload, sentBytes, resent := make([]byte, 1200), 0, 0
-	now := int64(0)
-	for seq := range uint64(10_000) {
-		h.Add(Header{Seq: seq}, payload, k)
-		sentBytes += len(payload)
-		for back := range min(seq, 20) {
-			if s, _ := h.Again(seq-back, now, 0); s != nil {
-				resent += len(s.Payload)
-			}
-		}
-		now += int64(time.Millisecond)
+	require.False(t, sent.Resent(int64(80*time.Millisecond)))
+	for at := int64(time.Second); h.Find(10, at, 0) != nil; at += int64(time.Second) {
+		sent.Resent(at)
+		require.Less(t, at, int64(20*time.Second), "it is sent again for ever")
 	}
-	require.LessOrEqual(t, resent, sentBytes/resendShare+resendBurst)
+	h.Clear()
+	require.Nil(t, h.Find(11, 0, 0))
 }
 
 func TestNACK(t *testing.T) {
