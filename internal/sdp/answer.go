@@ -93,8 +93,8 @@ func (a *Answer) section(m Media, ours AnswerMedia) mediaLines {
 		kind: m.Kind, mid: m.MID, protocol: m.Protocol,
 		ice: a.ICE, fingerprint: a.Fingerprint, setup: a.Setup,
 		direction: a.Role.direction(), codecs: ours.Codecs, extensions: ours.Extensions,
-		reducedSize: m.RTCPReducedSize,
-		sctpPort:    ours.SCTPPort, maxMessageSize: ours.MaxMessageSize,
+		reducedSize: m.RTCPReducedSize, mixedExtensions: m.MixedExtensions,
+		sctpPort: ours.SCTPPort, maxMessageSize: ours.MaxMessageSize,
 	}
 	if a.Role == Play {
 		lines.streamID, lines.cname = a.StreamID, ours.CNAME

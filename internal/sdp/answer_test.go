@@ -65,6 +65,7 @@ func TestAnswerRules(t *testing.T) {
 				require.Equal(t, role.direction(), m.Direction)
 				require.True(t, m.RTCPMux)
 				require.Equal(t, theirs.RTCPReducedSize, m.RTCPReducedSize)
+				require.Equal(t, theirs.MixedExtensions, m.MixedExtensions || len(m.Extensions) == 0 && theirs.MixedExtensions)
 				for _, c := range m.Codecs {
 					require.Equal(t, offeredAs(theirs, c.PT), c.Name, "payload types keep their meaning")
 				}

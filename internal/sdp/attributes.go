@@ -41,6 +41,8 @@ func (p *parser) attribute(text string) error {
 		s.Direction = Direction(name)
 	case "extmap":
 		s.parseExtension(value)
+	case "extmap-allow-mixed":
+		s.MixedExtensions = true
 	case "group":
 		p.parseGroup(value)
 	default:

@@ -100,6 +100,10 @@ type Media struct {
 	// StreamID and TrackID are the two parts of a=msid (RFC 8830 §2).
 	StreamID, TrackID        string
 	RTCPMux, RTCPReducedSize bool
+	// MixedExtensions permits header extensions of one-byte and two-byte form
+	// in one stream (RFC 8285 §4.1.2). Without it Chromium leaves out what the
+	// short form cannot hold, such as the structure of AV1's layers.
+	MixedExtensions bool
 	// SCTPPort and MaxMessageSize (bytes, 0 = no limit) hold for data sections
 	// only (RFC 8841 §5, §6).
 	SCTPPort, MaxMessageSize int

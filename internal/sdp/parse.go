@@ -159,6 +159,7 @@ func (p *parser) finish() (*Description, error) {
 // what the section mentions but does not declare.
 func (s *section) complete(session *section) {
 	s.Direction = Direction(firstOf(string(s.Direction), string(session.Direction), string(SendRecv)))
+	s.MixedExtensions = s.MixedExtensions || session.MixedExtensions
 	for _, extension := range session.Extensions {
 		s.addExtension(extension)
 	}

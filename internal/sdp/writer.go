@@ -62,6 +62,7 @@ type mediaLines struct {
 	codecs                   []Codec
 	extensions               []Extension
 	reducedSize              bool
+	mixedExtensions          bool
 	rids                     []string
 	simulcast                bool
 	streamID, cname          string
@@ -88,6 +89,9 @@ func (w *writer) media(m mediaLines) {
 	w.line("a=rtcp-mux-only") // RFC 9725 §4.4.1 wants it of both sides
 	if m.reducedSize {
 		w.line("a=rtcp-rsize")
+	}
+	if m.mixedExtensions && len(m.extensions) > 0 {
+		w.line("a=extmap-allow-mixed")
 	}
 	w.extensions(m.extensions)
 	w.codecs(m.kind, m.codecs)
