@@ -33,7 +33,7 @@ func (t *Track) rungs(dst []rung, allFrameRates bool, now int64) []rung {
 			layers = append(layers, l)
 		}
 	}
-	slices.SortFunc(layers, (*Layer).compare)
+	slices.SortStableFunc(layers, (*Layer).compare)
 	for i, l := range layers {
 		dst = l.rungs(dst, i == 0, allFrameRates)
 	}
@@ -116,9 +116,19 @@ func within(limit *int, is int) bool { return limit == nil || is <= *limit }
 func (s *LayerSelection) fewerFrames() bool { return s.Temporal != nil || s.MaxTemporal != nil }
 
 // compare orders layers by what is measured: the size of the picture, then the bit rate. Names of rids say nothing: clients order them either way.
+// Like layers stay in the order in which they were offered.
 func (l *Layer) compare(other *Layer) int {
 	return cmp.Or(
 		cmp.Compare(l.width.Load()*l.height.Load(), other.width.Load()*other.height.Load()),
-		cmp.Compare(l.bitrate.Load(), other.bitrate.Load()),
+		compareRates(l.bitrate.Load(), other.bitrate.Load()),
 	)
+}
+
+// compareRates takes bit rates for equal that differ by less than a fifth: those of like layers do from one measurement to the next, and a viewer must not change
+// layers for that.
+func compareRates(a, b int64) int {
+	if min(a, b)*5 > max(a, b)*4 {
+		return 0
+	}
+	return cmp.Compare(a, b)
 }
