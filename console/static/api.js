@@ -95,8 +95,9 @@ async function problemOf(response) {
   if (response.headers.get('Content-Type')?.includes('json')) {
     body = await response.json().catch(() => ({}));
   }
-  const message = String(body.detail || body.title || describe(response.status));
   const cause = String(body.type || '').split(':').pop() || '';
+  // The detail of a refusal names operation, resource and key for operators; people know the first two.
+  const message = String(cause !== 'forbidden' && (body.detail || body.title) || describe(response.status));
   return new Problem(response.status, message, { cause, retryAfter });
 }
 

@@ -2,6 +2,7 @@
 
 import { token, whipURL } from './api.js';
 import { capture } from './capture.js';
+import { Chat } from './chat.js';
 import { Meter, readOutbound } from './stats.js';
 import { supervise } from './supervise.js';
 import { withToken } from './tokendialog.js';
@@ -16,6 +17,7 @@ import { Whip } from './whip.js';
  * @property {number} height pixels
  * @property {number} bitrateBps
  * @property {boolean} simulcast
+ * @property {string} scalability mode of the layers within one encoding, or '' for the browser's choice
  * @property {boolean} audio
  */
 
@@ -31,6 +33,7 @@ class Broadcast extends EventTarget {
   settings;
   /** @type {import('./stats.js').Outbound | undefined} */
   stats;
+  chat = new Chat('Publisher', true);
 
   /** @type {import('./capture.js').Capture | undefined} */
   #capture;
@@ -129,7 +132,7 @@ class Broadcast extends EventTarget {
   #open(settings, signal) {
     return withToken(async () => {
       if (!this.#capture) throw new Error('The source is closed.');
-      const session = new Whip(whipURL(settings.router, settings.publisher), token(), this.#capture.stream, settings);
+      const session = new Whip(whipURL(settings.router, settings.publisher), token(), this.#capture.stream, settings, this.chat);
       await session.open(signal);
       this.#session = session;
       this.#meter = new Meter();

@@ -1,4 +1,4 @@
-// The panel of measured figures: one large bitrate with its graph, then a list of the others, then one row per layer.
+// The panel of measured figures: one large bitrate with or without a graph, then a list of the others, then one row per layer.
 
 import { Sparkline } from './sparkline.js';
 import { fill, formatBitrate, formatSize, h, setText } from './ui.js';
@@ -11,9 +11,9 @@ export class Figures {
   #values = {};
 
   /**
-   * @param {{title: string, rows: Record<string, string>}} options rows: key, which becomes the test id `stat-<key>`, and label
+   * @param {{title: string, rows: Record<string, string>, isGraphed?: boolean}} options rows: key, which becomes the test id `stat-<key>`, and label
    */
-  constructor({ title, rows }) {
+  constructor({ title, rows, isGraphed = true }) {
     this.#spark = new Sparkline(`${title} over the last minute`);
     const terms = Object.entries(rows).map(([key, label]) => {
       const value = h('dd', { testid: `stat-${key}` }, '–');
@@ -23,7 +23,7 @@ export class Figures {
     this.#values.bitrate = this.#bitrate;
     this.element = h('section', { class: 'figures', 'aria-label': 'Statistics', testid: 'stats' },
       h('div', { class: 'figures-head' },
-        h('div', {}, h('h2', { class: 'figures-title' }, title), this.#bitrate), this.#spark.element),
+        h('div', {}, h('h2', { class: 'figures-title' }, title), this.#bitrate), isGraphed && this.#spark.element),
       h('dl', { class: 'figure-list' }, ...terms),
       this.#layers);
   }

@@ -1,11 +1,13 @@
 // Plays one publisher: keeps a WHEP session alive and tells what it sees.
 
 import { token, whepURL } from './api.js';
+import { Chat } from './chat.js';
+import { mergeLayers } from './layers.js';
 import { Meter, readInbound } from './stats.js';
 import { supervise } from './supervise.js';
 import { TimecodeReader } from './timecode.js';
 import { withToken } from './tokendialog.js';
-import { Whep, layerKey, videoLayers } from './whep.js';
+import { Whep } from './whep.js';
 
 /**
  * `waiting`: the session stands and nothing is published; `playing`: media arrives.
@@ -33,12 +35,13 @@ export class Player extends EventTarget {
   firstFrameMs;
   /** Glass to glass, if the test pattern plays. @type {number | undefined} */
   latencyMs;
-  /** @type {import('./whep.js').Layer[]} */
+  /** @type {import('./layers.js').Layer[]} */
   layers = [];
-  /** Key of the layer asked for; '' leaves the choice to the server. */
-  selected = '';
+  /** The layer asked for. @type {import('./layers.js').Selection} */
+  selected = {};
   /** @type {number | undefined} */
   viewers;
+  chat = new Chat('Viewer', false);
 
   #router;
   #publisher;
@@ -94,14 +97,14 @@ export class Player extends EventTarget {
   }
 
   /**
-   * @param {import('./whep.js').Layer | undefined} layer
+   * @param {import('./layers.js').Selection} selection
    */
-  async select(layer) {
+  async select(selection) {
     const before = this.selected;
-    this.selected = layer ? layerKey(layer) : '';
+    this.selected = selection;
     this.#changed();
     try {
-      await this.#session?.selectLayer(layer);
+      await this.#session?.selectLayer(selection);
     } catch (error) {
       this.selected = before;
       this.#changed();
@@ -112,7 +115,7 @@ export class Player extends EventTarget {
   /** @param {AbortSignal} signal */
   #open(signal) {
     return withToken(async () => {
-      const session = new Whep(whepURL(this.#router, this.#publisher), token());
+      const session = new Whep(whepURL(this.#router, this.#publisher), token(), this.chat);
       this.#forget();
       this.#session = session;
       this.#follow(session);
@@ -135,7 +138,7 @@ export class Player extends EventTarget {
     this.firstFrameMs = undefined;
     this.latencyMs = undefined;
     this.layers = [];
-    this.selected = '';
+    this.selected = {};
   }
 
   /** @param {Whep} session */
@@ -152,8 +155,8 @@ export class Player extends EventTarget {
     const on = (/** @type {string} */ name, /** @type {(data: any) => void} */ work) =>
       events.addEventListener(name, (event) => work(/** @type {CustomEvent} */ (event).detail));
     on('active', () => this.#activated());
-    on('inactive', () => { this.#published = false; this.#set('waiting'); });
-    on('layers', (data) => { this.layers = videoLayers(data); this.#changed(); });
+    on('inactive', () => { this.#published = false; this.layers = []; this.#set('waiting'); });
+    on('layers', (data) => { this.layers = mergeLayers(this.layers, data); this.#changed(); });
     on('viewercount', (data) => { this.viewers = Number(data.viewercount); this.#changed(); });
     on('reconnect', () => this.start());
   }

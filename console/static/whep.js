@@ -10,19 +10,11 @@ const relLayer = 'urn:ietf:params:whep:ext:core:layer';
 /** Events this player understands. */
 const wanted = ['active', 'inactive', 'layers', 'viewercount', 'reconnect'];
 
+/** End of the URI of the header extension that says on which frames a frame depends. */
+const dependencyDescriptor = '#dependency-descriptor-rtp-header-extension';
+
 /** m-line index of the video, which is the first line of our offer. */
 const videoLine = '0';
-
-/**
- * One choice of the layer picker, as the `layers` event lists it.
- * @typedef {object} Layer
- * @property {string} [rid]
- * @property {number} [spatialLayerId]
- * @property {number} [temporalLayerId]
- * @property {number} [bitrate] bits per second; 0 or absent means that nothing flows
- * @property {number} [width]
- * @property {number} [height]
- */
 
 export class Whep extends Session {
   stream = new MediaStream();
@@ -35,12 +27,14 @@ export class Whep extends Session {
   /**
    * @param {string} endpoint
    * @param {string} authorization
+   * @param {import('./chat.js').Chat} chat
    */
-  constructor(endpoint, authorization) {
+  constructor(endpoint, authorization, chat) {
     super(endpoint, authorization);
     this.#authorization = authorization;
-    this.pc.addTransceiver('video', { direction: 'recvonly' });
+    askForDependencies(this.pc.addTransceiver('video', { direction: 'recvonly' }));
     this.pc.addTransceiver('audio', { direction: 'recvonly' });
+    chat.join(this.pc);
     this.pc.addEventListener('track', ({ track }) => this.stream.addTrack(track));
     this.ended.then(() => this.#source?.close());
   }
@@ -91,46 +85,30 @@ export class Whep extends Session {
   }
 
   /**
-   * Asks for one layer, or for the server's own choice.
-   * @param {Layer | undefined} layer
+   * Asks for a layer; what the selection leaves open is the server's choice.
+   * @param {import('./layers.js').Selection} selection
    */
-  async selectLayer(layer) {
+  async selectLayer(selection) {
     const link = this.links.find(({ rel }) => rel === relLayer);
     if (!link) return;
-    const { rid, spatialLayerId, temporalLayerId } = layer ?? {};
     await request(link.target, {
       method: 'POST',
       headers: { 'Content-Type': 'application/json' },
-      body: JSON.stringify({ mediaId: videoLine, rid, spatialLayerId, temporalLayerId }),
+      body: JSON.stringify({ mediaId: videoLine, ...selection }),
       authorization: this.#authorization,
     });
   }
 }
 
 /**
- * Video layers of a `layers` event, largest first. Ids that tell no two layers apart are left out, so that a
- * layer keeps its name while the server learns more about it, and asking for it means its best.
- * @param {Record<string, Layer[]>} event
- * @returns {Layer[]}
+ * Offers the dependency descriptor, which Chromium leaves out unless asked. Without it, it does not decode AV1 with several sizes in one stream.
+ * @param {any} transceiver
  */
-export function videoLayers(event) {
-  const layers = Array.isArray(event?.[videoLine]) ? event[videoLine] : [];
-  const isShared = (/** @type {(layer: Layer) => string} */ name, /** @type {Layer} */ layer) =>
-    layers.filter((other) => name(other) === name(layer)).length > 1;
-  const size = (/** @type {Layer} */ layer) => (layer.width ?? 0) * (layer.height ?? 0);
-  return layers.map(({ spatialLayerId, temporalLayerId, ...layer }) => ({
-    ...layer,
-    ...(isShared(({ rid }) => `${rid}`, { ...layer }) ? { spatialLayerId } : {}),
-    ...(isShared((other) => `${other.rid} ${other.spatialLayerId}`, { ...layer, spatialLayerId }) ? { temporalLayerId } : {}),
-  })).sort((a, b) => size(b) - size(a) || (b.bitrate ?? 0) - (a.bitrate ?? 0));
-}
-
-/**
- * A name that stays the same while bitrate and size change.
- * @param {Layer} layer
- */
-export function layerKey({ rid, spatialLayerId, temporalLayerId }) {
-  return [rid ?? '', spatialLayerId ?? '', temporalLayerId ?? ''].join('/');
+function askForDependencies(transceiver) {
+  const known = transceiver.getHeaderExtensionsToNegotiate?.() ?? [];
+  const asked = known.map((/** @type {any} */ extension) => (
+    extension.uri.endsWith(dependencyDescriptor) ? { ...extension, direction: 'sendrecv' } : extension));
+  if (known.length > 0) transceiver.setHeaderExtensionsToNegotiate(asked);
 }
 
 /** @param {string} data */

@@ -7,6 +7,7 @@ import { Session } from './session.js';
  * @property {string} codec mime type such as `video/VP8`, or '' for the browser's choice
  * @property {number} bitrateBps of the full picture
  * @property {boolean} simulcast whether smaller sizes are sent too
+ * @property {string} scalability mode of the layers within one encoding, such as `L3T3_KEY`, or '' for the browser's choice
  * @property {number} height of the picture in pixels, if the track does not know
  */
 
@@ -32,8 +33,9 @@ export class Whip extends Session {
    * @param {string} authorization
    * @param {MediaStream} stream
    * @param {Encoding} encoding
+   * @param {import('./chat.js').Chat} chat
    */
-  constructor(endpoint, authorization, stream, encoding) {
+  constructor(endpoint, authorization, stream, encoding, chat) {
     super(endpoint, authorization);
     const [audio] = stream.getAudioTracks();
     const [video] = stream.getVideoTracks();
@@ -44,6 +46,7 @@ export class Whip extends Session {
       });
       preferCodec(transceiver, encoding.codec);
     }
+    chat.join(this.pc);
   }
 }
 
@@ -51,13 +54,26 @@ export class Whip extends Session {
  * @param {Encoding} encoding
  * @returns {RTCRtpEncodingParameters[]}
  */
-function encodingsOf({ codec, bitrateBps, simulcast, height }) {
-  if (!simulcast) return [{ maxBitrate: bitrateBps }];
+function encodingsOf({ codec, bitrateBps, simulcast, scalability, height }) {
+  const chosen = scalabilityModes(codec, simulcast).includes(scalability) ? scalability : '';
+  if (!simulcast) return [{ maxBitrate: bitrateBps, ...chosen && { scalabilityMode: chosen } }];
   // VP9 and AV1 make layers inside one stream unless told that each stream has one layer.
-  const mode = /VP9|AV1/.test(codec) ? { scalabilityMode: 'L1T1' } : {};
+  const scalabilityMode = chosen || (/VP9|AV1/.test(codec) ? 'L1T1' : '');
+  const mode = scalabilityMode ? { scalabilityMode } : {};
   return (height < threeLayersFrom ? twoLayers : threeLayers).map(({ rid, scale, share }) => ({
     rid, scaleResolutionDownBy: scale, maxBitrate: Math.round(bitrateBps * share), ...mode,
   }));
+}
+
+/**
+ * Modes of layers within one encoding (W3C WebRTC SVC) that make sense with a codec. Sizes within an encoding and encodings of several sizes do not go together.
+ * @param {string} codec mime type
+ * @param {boolean} simulcast
+ */
+export function scalabilityModes(codec, simulcast) {
+  const rates = ['L1T2', 'L1T3'];
+  if (simulcast || !/VP9|AV1/.test(codec)) return /VP8|VP9|AV1|H264/.test(codec) ? rates : [];
+  return [...rates, 'L2T1', 'L2T2', 'L2T3_KEY', 'L3T1', 'L3T3', 'L3T3_KEY'];
 }
 
 /** Formats that accompany a codec: retransmission and redundancy. */

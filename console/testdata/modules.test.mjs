@@ -4,13 +4,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { isID } from '../static/api.js';
+import { currentName, mergeLayers, picturesOf, ratesUpTo } from '../static/layers.js';
 import { iceServers, parseLinks } from '../static/link.js';
 import { iceParameters, preferStereo, restartedAnswer, trickleFragment } from '../static/sdp.js';
 import { Meter, codecName, readInbound, readOutbound } from '../static/stats.js';
 import { backoff } from '../static/supervise.js';
 import { cells, decodeTime, delayOf, encodeTime } from '../static/timecode.js';
 import { formatBitrate, formatMs, formatPercent } from '../static/ui.js';
-import { layerKey, videoLayers } from '../static/whep.js';
+import { scalabilityModes } from '../static/whip.js';
 
 const lines = (...text) => text.join('\r\n') + '\r\n';
 
@@ -159,18 +160,52 @@ test('backoff', () => {
   assert.ok(backoff(2, 0) < backoff(2, 1), 'spread');
 });
 
-test('videoLayers', () => {
-  const layers = videoLayers({ 0: [{ rid: 'l', width: 320, height: 180 }, { rid: 'h', width: 1280, height: 720 }], 1: [{ rid: 'x' }] });
-  assert.deepEqual(layers.map(({ rid }) => rid), ['h', 'l']);
-  const known = videoLayers({ 0: [{ rid: 'l', spatialLayerId: 0, temporalLayerId: 2 }, { rid: 'h', spatialLayerId: 0, temporalLayerId: 2 }] });
-  assert.deepEqual(known, [{ rid: 'l' }, { rid: 'h' }], 'the rid says it all');
-  const scalable = [{ spatialLayerId: 1, temporalLayerId: 2, width: 2, height: 2 }, { spatialLayerId: 0, temporalLayerId: 2, width: 1, height: 1 }];
-  assert.deepEqual(videoLayers({ 0: scalable }).map(layerKey), ['/1/', '/0/'], 'spatial layers of one stream');
-  const temporal = [{ spatialLayerId: 0, temporalLayerId: 1, bitrate: 2 }, { spatialLayerId: 0, temporalLayerId: 0, bitrate: 1 }];
-  assert.deepEqual(videoLayers({ 0: temporal }).map(layerKey), ['/0/1', '/0/0'], 'temporal layers of one stream');
-  for (const bad of [undefined, {}, { 0: 'x' }]) assert.deepEqual(videoLayers(bad), []);
-  assert.notEqual(layerKey({ spatialLayerId: 1 }), layerKey({ temporalLayerId: 1 }));
-  assert.equal(layerKey({ rid: 'h', bitrate: 1 }), layerKey({ rid: 'h', bitrate: 2 }));
+const sub = (spatialLayerId, temporalLayerId, more = {}) => ({ spatialLayerId, temporalLayerId, width: 320 << spatialLayerId, height: 180 << spatialLayerId, bitrate: 1, ...more });
+
+test('picturesOf', () => {
+  const simulcast = picturesOf([{ rid: 'l', width: 320, height: 180 }, { rid: 'h', width: 1280, height: 720, temporalLayerId: 2 }]);
+  assert.deepEqual(simulcast.map(({ name, selection }) => [name, selection]), [['1280×720', { rid: 'h' }], ['320×180', { rid: 'l' }]]);
+
+  const nine = [0, 1, 2].flatMap((spatial) => [0, 1, 2].map((temporal) => sub(spatial, temporal, { bitrate: spatial * 10 + temporal, selected: spatial === 1 && temporal === 1 })));
+  const scalable = picturesOf(nine);
+  assert.deepEqual(scalable.map(({ name, selection, top, bitrate, selected }) => [name, selection, top, bitrate, selected]), [
+    ['1280×720', { spatialLayerId: 2 }, 2, 22, undefined], ['640×360', { spatialLayerId: 1 }, 2, 12, 1], ['320×180', { spatialLayerId: 0 }, 2, 2, undefined],
+  ]);
+  assert.equal(currentName(scalable), '640×360 ½');
+
+  const temporal = picturesOf([sub(0, 0), sub(0, 1)]);
+  assert.deepEqual(temporal.map(({ selection, top }) => [selection, top]), [[{}, 1]], 'one size: nothing to tell apart');
+
+  const equal = picturesOf([{ rid: '0', width: 640, height: 360 }, { rid: '1', width: 640, height: 360 }]);
+  assert.deepEqual(equal.map(({ name }) => name), ['640×360 (0)', '640×360 (1)'], 'no two have one name');
+  assert.deepEqual(picturesOf([{ rid: 'm' }, { rid: 'l' }]).map(({ name }) => name), ['l', 'm'], 'sizes unknown');
+  assert.deepEqual(picturesOf([sub(0, 0, { width: 0 }), sub(1, 0, { width: 0 })]).map(({ name }) => name), ['S0', 'S1']);
+  assert.deepEqual(picturesOf([{ spatialLayerId: 0 }]).map(({ name }) => name), ['Picture']);
+  assert.equal(currentName(simulcast), '', 'nobody tells');
+});
+
+test('mergeLayers', () => {
+  const places = (layers) => layers.map(({ rid = '', spatialLayerId, temporalLayerId, bitrate }) => [rid, spatialLayerId, temporalLayerId, bitrate].join('/'));
+  for (const bad of [undefined, {}, { 0: 'x' }]) assert.deepEqual(mergeLayers([], bad), []);
+  const two = mergeLayers([], { 0: [sub(0, 0), sub(1, 0)], 1: [{ rid: 'x' }] });
+  assert.deepEqual(places(two), ['/0/0/1', '/1/0/1'], 'video only');
+  assert.deepEqual(places(mergeLayers(two, { 0: [sub(0, 0)] })), ['/0/0/1', '/1/0/0'], 'what stopped stays');
+  assert.deepEqual(places(mergeLayers(two, { 0: [{ spatialLayerId: 1, bitrate: 0 }] })), ['/0/0/0', '/1/0/0'], 'all of it stopped');
+  assert.deepEqual(places(mergeLayers([{ rid: 'h', bitrate: 5 }], { 0: [sub(0, 0, { rid: 'h' }), sub(0, 1, { rid: 'h' })] })), ['h/0/0/1', 'h/0/1/1'], 'sub-layers become known');
+  assert.deepEqual(places(mergeLayers(two, { 0: [{ bitrate: 3 }] })), ['///3'], 'another stream without sub-layers');
+});
+
+test('ratesUpTo', () => {
+  assert.deepEqual(ratesUpTo(2), [{ name: 'Full' }, { name: 'Half', temporalLayerId: 1 }, { name: 'Quarter', temporalLayerId: 0 }]);
+  assert.equal(ratesUpTo(0).length, 1);
+});
+
+test('scalabilityModes', () => {
+  assert.ok(scalabilityModes('video/VP9', false).includes('L3T3_KEY'));
+  for (const [codec, simulcast] of [['video/VP8', false], ['video/VP9', true]]) {
+    assert.deepEqual(scalabilityModes(codec, simulcast), ['L1T2', 'L1T3'], `${codec} ${simulcast}`);
+  }
+  for (const codec of ['', 'video/H265']) assert.deepEqual(scalabilityModes(codec, false), [], codec);
 });
 
 test('isID', () => {

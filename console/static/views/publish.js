@@ -3,9 +3,10 @@
 import { idPattern, list, setToken, token, credentials, watchURL, whipURL } from '../api.js';
 import { broadcast } from '../broadcast.js';
 import { canCapture, captureMessage } from '../capture.js';
+import { ChatPanel } from '../chat.js';
 import { Figures } from '../figures.js';
 import { codecName } from '../stats.js';
-import { videoCodecs } from '../whip.js';
+import { scalabilityModes, videoCodecs } from '../whip.js';
 import { copyButton, copyLine, curtain, field, fill, formatBitrate, formatMs, formatPercent, formatSize, h, icon, setText } from '../ui.js';
 
 /** @typedef {import('../broadcast.js').Settings} Settings */
@@ -21,7 +22,7 @@ const qualities = [
 /** What the form starts with; remembered while the page lives. @type {Settings} */
 const initial = {
   source: 'pattern', router: 'live', publisher: `web-${Math.floor(Math.random() * 36 ** 4).toString(36).padStart(4, '0')}`,
-  codec: '', height: 720, bitrateBps: 2_500_000, simulcast: false, audio: true,
+  codec: '', height: 720, bitrateBps: 2_500_000, simulcast: false, scalability: '', audio: true,
 };
 
 /** @type {import('../app.js').Mount} */
@@ -43,6 +44,7 @@ class PublishView {
   #figuresSlot = h('div', { class: 'slot' });
   #figures = outboundFigures();
   #share = h('div', { class: 'slot' });
+  #chat = new ChatPanel(broadcast.chat, this.#abort.signal);
   #below = h('div', { class: 'slot split-below' });
   #formPanel;
   #livePanel;
@@ -61,7 +63,7 @@ class PublishView {
         h('div', { class: 'split-main' },
           h('div', { class: 'stage' }, this.#video, this.#curtain, h('div', { class: 'stage-badges' }, this.#state)),
           this.#error, this.#share),
-        h('div', { class: 'split-side' }, this.#formPanel, this.#livePanel),
+        h('div', { class: 'split-side' }, this.#formPanel, this.#livePanel, this.#chat.element),
         this.#below));
     const { signal } = this.#abort;
     broadcast.addEventListener('change', () => this.#show(), { signal });
@@ -128,6 +130,7 @@ class PublishView {
     const hadFocus = this.#formPanel.contains(document.activeElement) || this.#livePanel.contains(document.activeElement);
     this.#formPanel.hidden = isOn;
     this.#livePanel.hidden = !isOn;
+    this.#chat.element.hidden = !isOn;
     if (hadFocus) (isOn ? this.#stop : this.#start).focus();
     const { router, publisher } = broadcast.settings ?? this.#form.settings;
     fill(this.#name, h('span', { class: 'live-name-router' }, `${router} / `), publisher);
@@ -203,6 +206,7 @@ class PublishForm extends EventTarget {
   #height = h('select', { class: 'input', testid: 'resolution-select' }, ...qualities.map(({ height }) => h('option', { value: height }, `${height}p`)));
   #bitrate = input({ type: 'number', min: 50, max: 50000, step: 50, required: true, inputmode: 'numeric', testid: 'bitrate-input' });
   #simulcast = h('input', { type: 'checkbox', class: 'switch', role: 'switch', testid: 'simulcast-toggle' });
+  #scalability = h('select', { class: 'input', testid: 'scalability-select' });
   #audio = h('input', { type: 'checkbox', class: 'switch', role: 'switch', testid: 'audio-toggle' });
   #token = input({ type: 'password', placeholder: 'none', testid: 'token-input' });
   /** @type {HTMLInputElement[]} */
@@ -218,7 +222,10 @@ class PublishForm extends EventTarget {
       h('div', { class: 'toggles' },
         toggle('Simulcast', 'Smaller copies too, so that viewers can choose', this.#simulcast),
         toggle('Sound', 'Microphone, screen sound, or a tone each second', this.#audio)),
-      field('Bearer token', this.#token, 'Kept in memory only.'));
+      field('Bearer token', this.#token, 'Kept in memory only.'),
+      h('details', { class: 'more', open: settings.scalability !== '', testid: 'publish-more' },
+        h('summary', {}, 'More'),
+        field('Layers within the stream', this.#scalability, 'SVC: L is sizes, T is frame rates. VP8 and H.264 have frame rates only; choose a codec first.')));
     this.#load(settings);
     this.element.addEventListener('change', (event) => this.#changed(event));
     credentials.addEventListener('change', () => { this.#token.value = token(); }, { signal: this.#abort.signal });
@@ -236,7 +243,7 @@ class PublishForm extends EventTarget {
       source: /** @type {import('../capture.js').Source} */ (checked),
       router: this.#router.value, publisher: this.#publisher.value,
       codec: this.#codec.value, height: Number(this.#height.value), bitrateBps: Number(this.#bitrate.value) * 1000,
-      simulcast: this.#simulcast.checked, audio: this.#audio.checked,
+      simulcast: this.#simulcast.checked, scalability: this.#scalability.value, audio: this.#audio.checked,
     };
   }
 
@@ -248,6 +255,7 @@ class PublishForm extends EventTarget {
     this.#height.value = String(settings.height);
     this.#bitrate.value = String(settings.bitrateBps / 1000);
     this.#simulcast.checked = settings.simulcast;
+    this.#offerModes(settings.scalability);
     this.#audio.checked = settings.audio;
     this.#token.value = token();
   }
@@ -268,7 +276,16 @@ class PublishForm extends EventTarget {
   #changed({ target }) {
     if (target === this.#token) setToken(this.#token.value);
     if (target === this.#height) this.#suggestBitrate();
+    if (target === this.#codec || target === this.#simulcast) this.#offerModes(this.#scalability.value);
     this.dispatchEvent(new Event('change'));
+  }
+
+  /** @param {string} wanted */
+  #offerModes(wanted) {
+    const modes = scalabilityModes(this.#codec.value, this.#simulcast.checked);
+    fill(this.#scalability, h('option', { value: '' }, 'Auto'), ...modes.map((mode) => h('option', { value: mode }, mode)));
+    this.#scalability.value = modes.includes(wanted) ? wanted : '';
+    this.#scalability.disabled = modes.length === 0;
   }
 
   #suggestBitrate() {

@@ -123,13 +123,19 @@ class StreamsView {
   }
 }
 
+/** @param {number} status 401 or 403 @param {string} message */
+function lockedText(status, message) {
+  if (status === 403) return 'One that may administer this server does.';
+  return token() ? message : 'With it you see who is live, and can watch or publish.';
+}
+
 /** @param {Problem} problem 401 or 403 */
 function lockedNotice({ status, message }) {
   return h('div', { class: 'steps', testid: 'streams-locked' },
     h('section', { class: 'step step-main' }, currents(false),
       h('div', { class: 'step-body' },
         h('h2', { class: 'step-title' }, status === 401 ? 'This server asks for a token' : 'This token does not list streams'),
-        h('p', {}, status === 401 && !token() ? 'With it you see who is live, and can watch or publish.' : message),
+        h('p', {}, lockedText(status, message)),
         h('p', {}, 'A stream whose name you know may open without the list.'),
         h('button', { type: 'button', class: 'button', onclick: () => askToken() }, token() ? 'Use another token' : 'Enter a token'))));
 }
@@ -253,5 +259,5 @@ function firstSteps(router) {
       h('h2', { class: 'step-title' }, 'From a terminal'),
       h('p', {}, 'Rheomesh brings a clip of its own. curl shows the HTTP half with an offer of yours.'),
       copyLine('Built-in clip', () => `rheomesh publish ${whipURL(router, 'clip')}`).line,
-      copyLine('curl', () => `curl -i -H 'Content-Type: application/sdp' --data-binary @offer.sdp ${whipURL(router, 'curl')}`).line));
+      copyLine('curl', () => `curl -i -H 'Content-Type: application/sdp' \\\n  --data-binary @offer.sdp \\\n  ${whipURL(router, 'curl')}`).line));
 }

@@ -1,11 +1,14 @@
 // The Watch page: one stream, its layers and what arrives.
 
 import { watchURL, whepURL } from '../api.js';
+import { ChatPanel } from '../chat.js';
 import { Figures } from '../figures.js';
+import { LayerPicker } from '../layerpicker.js';
+import { currentName, picturesOf } from '../layers.js';
 import { Player } from '../player.js';
+import { TimeGraph } from '../timegraph.js';
 import { askToken } from '../tokendialog.js';
 import { announce, copyButton, copyLine, curtain, fill, formatBitrate, formatMs, formatPercent, formatSize, h, icon, plural, setText } from '../ui.js';
-import { layerKey } from '../whep.js';
 
 /**
  * @param {HTMLElement} root
@@ -25,18 +28,20 @@ class WatchView {
   #state = h('span', { class: 'pill', role: 'status', testid: 'watch-state' });
   #viewers = h('span', { class: 'pill', testid: 'watch-viewers', hidden: true });
   #sound = h('button', { type: 'button', class: 'button button-on-dark stage-sound', testid: 'watch-unmute', hidden: true, onclick: () => this.#unmute() }, icon('sound'), 'Turn on sound');
-  #layers = h('div', { class: 'slot' });
-  /** Layer key to its radio and bitrate. @type {Map<string, {radio: HTMLInputElement, note: HTMLElement}>} */
-  #choices = new Map();
+  #picker = new LayerPicker((selection, name) => this.#select(selection, name));
+  /** @type {import('../layers.js').Picture[]} */
+  #pictures = [];
   #notice = h('p', { class: 'notice notice-error', role: 'alert', hidden: true });
   #figures = new Figures({
-    title: 'Incoming bitrate',
+    title: 'Incoming bitrate', isGraphed: false,
     rows: {
       resolution: 'Resolution', fps: 'Frames per second', loss: 'Packet loss', rtt: 'Round trip', jitter: 'Jitter', buffer: 'Jitter buffer',
       freezes: 'Freezes', first: 'First frame', latency: 'Glass to glass, test pattern', codec: 'Codec', protocol: 'Transport', repair: 'NACK / PLI sent',
     },
   });
   #panel = h('div', { class: 'panel panel-empty' }, this.#figures.element);
+  #abort = new AbortController();
+  #graph = new TimeGraph(this.#abort.signal);
   #player;
   #publisher;
 
@@ -59,8 +64,8 @@ class WatchView {
       h('div', { class: 'split' },
         h('div', { class: 'split-main' },
           h('div', { class: 'stage' }, this.#video, this.#cover, h('div', { class: 'stage-badges' }, this.#state, this.#viewers), this.#sound),
-          this.#notice, this.#layers),
-        h('div', { class: 'split-side' }, this.#panel),
+          this.#notice, this.#picker.element, this.#graph.element),
+        h('div', { class: 'split-side' }, this.#panel, new ChatPanel(this.#player.chat, this.#abort.signal).element),
         h('div', { class: 'split-below' }, copyLine('WHEP', () => whepURL(router, publisher)).line)));
     this.#player.addEventListener('change', () => this.#show());
     this.#player.addEventListener('stats', () => this.#measure());
@@ -73,6 +78,7 @@ class WatchView {
   }
 
   stop() {
+    this.#abort.abort();
     this.#player.stop();
     this.#video.srcObject = null;
   }
@@ -156,41 +162,19 @@ class WatchView {
   }
 
   #showLayers() {
-    const { layers, selected } = this.#player;
-    const key = layers.map((layer) => `${layerKey(layer)} ${layerName(layer)}`).join(',');
-    if (this.#layers.getAttribute('data-key') !== key) {
-      this.#layers.setAttribute('data-key', key);
-      this.#choices.clear();
-      fill(this.#layers, layers.length > 1 && this.#layerPicker());
-    }
-    for (const layer of layers) {
-      const note = this.#choices.get(layerKey(layer))?.note;
-      if (note) setText(note, layer.bitrate ? formatBitrate(layer.bitrate) : 'off');
-    }
-    for (const [value, { radio }] of this.#choices) radio.checked = value === selected;
+    this.#pictures = picturesOf(this.#player.layers);
+    this.#picker.show(this.#pictures, this.#player.selected);
   }
 
-  #layerPicker() {
-    return h('fieldset', { class: 'plain-fieldset layer-picker', testid: 'layer-picker' },
-      h('legend', { class: 'field-label' }, 'Quality'),
-      h('div', { class: 'segments' }, this.#choice(undefined), ...this.#player.layers.map((layer) => this.#choice(layer))));
-  }
-
-  /** @param {import('../whep.js').Layer | undefined} layer undefined leaves the choice to the server */
-  #choice(layer) {
-    const value = layer ? layerKey(layer) : '';
-    const radio = h('input', { type: 'radio', name: 'layer', value, class: 'segment-input', testid: 'layer-option', 'data-rid': layer?.rid ?? '', onchange: () => this.#select(layer) });
-    const note = h('span', { class: 'segment-note' });
-    this.#choices.set(value, { radio, note });
-    return h('label', { class: 'segment' }, radio, h('span', { class: 'segment-face' }, layer ? layerName(layer) : 'Auto', layer && note));
-  }
-
-  /** @param {import('../whep.js').Layer | undefined} layer */
-  async #select(layer) {
+  /**
+   * @param {import('../layers.js').Selection} selection
+   * @param {string} name
+   */
+  async #select(selection, name) {
     try {
-      await this.#player.select(layer);
+      await this.#player.select(selection);
       this.#say('');
-      announce(layer ? `Asked for ${layerName(layer)}` : 'Quality is automatic');
+      announce(`Asked for ${name}`);
     } catch (error) {
       this.#say(`The layer was not changed: ${/** @type {Error} */ (error).message}`);
     }
@@ -206,6 +190,9 @@ class WatchView {
     const { stats, firstFrameMs, latencyMs } = this.#player;
     if (!stats) return;
     this.#panel.classList.remove('panel-empty');
+    const { width, height = 0, bitrateBps } = stats;
+    const layer = currentName(this.#pictures) || (height ? formatSize(width, height) : '');
+    if (bitrateBps !== undefined) this.#graph.push({ bitrateBps, height, layer });
     this.#figures.set({
       resolution: [formatSize(stats.width, stats.height), stats.width && `${stats.width}x${stats.height}`],
       fps: [stats.fps === undefined ? '–' : String(Math.round(stats.fps)), stats.fps],
@@ -222,14 +209,4 @@ class WatchView {
       repair: [`${stats.nacks} / ${stats.plis}`, `${stats.nacks}/${stats.plis}`],
     });
   }
-}
-
-/**
- * How people call a layer: its height if known, else its rid or its place in the stream.
- * @param {import('../whep.js').Layer} layer
- */
-function layerName({ rid, height, spatialLayerId, temporalLayerId }) {
-  const place = [spatialLayerId === undefined ? '' : `S${spatialLayerId}`, temporalLayerId === undefined ? '' : `T${temporalLayerId}`].join('');
-  if (height) return [`${height}p`, temporalLayerId === undefined ? '' : `T${temporalLayerId}`].filter(Boolean).join(' ');
-  return [rid, place].filter(Boolean).join(' ');
 }
