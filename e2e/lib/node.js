@@ -61,7 +61,7 @@ export class Node {
    */
   static async start({ config } = {}) {
     const directory = await mkdtemp(join(tmpdir(), 'rheomesh-e2e-'));
-    const args = ['serve', '--http', '127.0.0.1:0', '--relay', '127.0.0.1:0', '--media', 'localhost:0', '--relay', 'localhost:0', '--data-dir', directory];
+    const args = ['serve', '--http', '127.0.0.1:0', '--relay', '127.0.0.1:0', '--media', 'localhost:0', '--data-dir', directory];
     if (config) {
       const file = join(directory, 'config.yaml'); // JSON is YAML
       await writeFile(file, JSON.stringify(config));
@@ -118,6 +118,20 @@ export class Node {
   async subscribers(publisher) {
     const page = await this.api('routers/live/subscribers?limit=100');
     return page.items.filter((/** @type {any} */ subscriber) => subscriber.publisher_id === publisher);
+  }
+
+  /**
+   * Relays a publisher of the router live to another node.
+   * @param {Node} other
+   * @param {string} publisher
+   */
+  async relay(other, publisher) {
+    const peer = (await other.api('node')).listeners.find((/** @type {any} */ { name }) => name === 'relay').addr;
+    const response = await fetch(`${this.url}/api/v1/routers/live/relays/${publisher}`, {
+      method: 'PUT', headers: { 'Content-Type': 'application/json' },
+      body: JSON.stringify({ peer, remote_router: 'live', publishers: [publisher], mode: 'push' }),
+    });
+    if (!response.ok) throw new Error(`relay to ${peer}: ${response.status} ${await response.text()}`);
   }
 
   /** Stops the node and fails if it had anything to complain about. */

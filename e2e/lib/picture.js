@@ -112,3 +112,40 @@ export async function assertFlows(page) {
   const [frames, packets] = [last.framesDecoded - first.framesDecoded, last.packetsReceived - first.packetsReceived];
   assert.ok(frames >= seconds * 10, `${frames} frames decoded in ${seconds.toFixed(1)} s, while ${packets} packets arrived`);
 }
+
+/**
+ * Over two seconds the viewer decodes about the given share of the frames that the publisher sends, whose own count is one of all
+ * spatial layers.
+ * @param {import('playwright-core').Page} publisher
+ * @param {import('playwright-core').Page} viewer
+ * @param {number} share
+ * @param {string} what
+ */
+export async function assertDecodesShare(publisher, viewer, share, what) {
+  const look = async () => {
+    const [[out], [received]] = await Promise.all([videoStats(publisher, 'outbound-rtp'), videoStats(viewer, 'inbound-rtp')]);
+    return { at: received.timestamp, rate: out.framesPerSecond ?? 0, decoded: received.framesDecoded };
+  };
+  await until(`${what}: ${share} of all frames for two seconds`, async () => {
+    const first = await look();
+    const last = await until('two seconds', async () => {
+      const seen = await look();
+      return seen.at - first.at >= 2_000 && seen;
+    });
+    const seconds = (last.at - first.at) / 1000;
+    const sent = (first.rate + last.rate) / 2 * seconds;
+    const decoded = last.decoded - first.decoded;
+    if (decoded < sent * share * 0.75 || decoded > sent * share * 1.3) throw new Error(`${decoded} of ${sent} in ${seconds} s`);
+    return true;
+  }, 8_000);
+}
+
+/**
+ * Times how long the picture stands still from now on.
+ * @param {import('playwright-core').Page} page
+ * @returns {Promise<{longest: () => Promise<number>}>} milliseconds
+ */
+export async function watchGaps(page) {
+  await page.evaluate(() => /** @type {any} */ (globalThis).probe.watchGaps('[data-testid=watch-video]'));
+  return { longest: () => page.evaluate(() => /** @type {any} */ (globalThis).probe.longestGap()) };
+}

@@ -86,5 +86,27 @@ export function installProbes() {
     return value === undefined ? undefined : { value, at: Date.now(), width: element.videoWidth, height: element.videoHeight };
   }
 
-  Object.assign(globalThis, { probe: { connections, sample, read, video } });
+  /** Between frames that were shown; each watch ends the one before. @type {{longest: number, last: number}} */
+  let gaps = { longest: 0, last: 0 };
+
+  /** @param {string} selector of the video element */
+  function watchGaps(selector) {
+    const element = /** @type {HTMLVideoElement} */ (document.querySelector(selector));
+    const mine = { longest: 0, last: performance.now() };
+    gaps = mine;
+    const next = () => element.requestVideoFrameCallback((now) => {
+      if (gaps !== mine) return;
+      mine.longest = Math.max(mine.longest, now - mine.last);
+      mine.last = now;
+      next();
+    });
+    next();
+  }
+
+  /** Milliseconds, the time since the newest frame included. */
+  function longestGap() {
+    return Math.round(Math.max(gaps.longest, performance.now() - gaps.last));
+  }
+
+  Object.assign(globalThis, { probe: { connections, sample, read, video, watchGaps, longestGap } });
 }

@@ -1,10 +1,11 @@
-// Simulcast: three encodings in, the viewer picks.
+// Simulcast: several encodings in, the viewer picks.
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { closePage } from '../lib/browser.js';
-import { hook, publish, watch } from '../lib/console.js';
-import { assertFlows } from '../lib/picture.js';
+import { hook, pick, publish, watch } from '../lib/console.js';
+import { Obs } from '../lib/obs.js';
+import { assertClipRuns, assertFlows, watchGaps } from '../lib/picture.js';
 import { setStage } from '../lib/stage.js';
 import { until } from '../lib/until.js';
 
@@ -31,13 +32,55 @@ test('a viewer picks one layer after the other', async (t) => {
 
   await hook(viewer, 'layer-picker').waitFor();
   for (const rid of ['l', 'h', 'm', 'l', 'm', 'l']) {
-    await viewer.locator(`[data-testid="layer-option"][data-rid="${rid}"]`).check({ force: true });
+    const gaps = await watchGaps(viewer);
+    await pick(viewer, { rid });
     await until(`layer ${rid} is ${widths[rid]} wide`, () => viewer.evaluate(
       ([selector, wanted]) => /** @type {HTMLVideoElement} */ (document.querySelector(selector)).videoWidth === wanted,
       /** @type {[string, number]} */ (['[data-testid=watch-video]', widths[rid]])));
     await assertFlows(viewer);
-    const [subscriber] = await stage.node.subscribers('layers');
-    assert.equal(subscriber.tracks.find((track) => track.kind === 'video').current_layer.rid, rid);
+    assert.equal(await currentRid('layers'), rid);
+    assertShort(await gaps.longest(), rid);
   }
   assert.deepEqual([...publisher.faults, ...viewer.faults], []);
 });
+
+test('four encodings of libdatachannel', async (t) => {
+  const obs = await Obs.publish(stage.node.whip('obs'), { layers: 4 });
+  t.after(() => obs.stop());
+  const viewer = await watch(stage.browser, stage.node, 'obs');
+  t.after(() => closePage(viewer));
+  await until('the picker offers four', async () => await hook(viewer, 'layer-option').count() === 5);
+  const names = await hook(viewer, 'layer-option').evaluateAll((radios) => radios.map((radio) => radio.nextElementSibling?.firstChild?.textContent));
+  assert.equal(new Set(names).size, 5, `names tell them apart: ${names}`);
+
+  for (const rid of ['0', '3', '1', '2']) {
+    const gaps = await watchGaps(viewer);
+    await pick(viewer, { rid });
+    await until(`layer ${rid} is sent`, async () => await currentRid('obs') === rid);
+    await assertClipRuns(viewer);
+    assertShort(await gaps.longest(), rid);
+  }
+
+  await pick(viewer, {});
+  await until('one of them is chosen', async () => (await video('obs')).reason === 'best');
+  const chosen = await currentRid('obs');
+  await assertFlows(viewer);
+  assert.equal(await currentRid('obs'), chosen, 'like layers are no reason to change');
+  assert.deepEqual(viewer.faults, []);
+});
+
+/** What the only viewer of a publisher gets. @param {string} publisher */
+async function video(publisher) {
+  const [subscriber] = await stage.node.subscribers(publisher);
+  return subscriber.tracks.find((/** @type {any} */ track) => track.kind === 'video');
+}
+
+/** @param {string} publisher @returns {Promise<string>} */
+async function currentRid(publisher) {
+  return (await video(publisher)).current_layer.rid;
+}
+
+/** @param {number} gapMs longest standstill @param {string} rid */
+function assertShort(gapMs, rid) {
+  assert.ok(gapMs < 1_000, `${rid}: the picture stood still for ${gapMs} ms`);
+}
