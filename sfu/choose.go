@@ -123,6 +123,7 @@ func (f *forwarder) reconsider(now int64) {
 	case f.waiting && f.segments.newest() == nil: // nothing was sent yet, so nothing needs to be continued
 		f.dropTarget()
 		f.worker.detach(f, f.layer.log)
+		f.aimed = f.aimedNext
 		f.follow(want.layer)
 	default:
 		f.dropTarget()
@@ -168,7 +169,7 @@ func (f *forwarder) trySwitch(now int64) {
 	}
 	f.worker.detach(f, f.layer.log)
 	f.segments.leave(f.layer, f.cursor)
-	f.layer, f.target, f.stopped = f.target, nil, false
+	f.layer, f.target, f.aimed, f.stopped = f.target, nil, f.aimedNext, false
 	f.waiting, f.catching, f.cursor, f.fresh = false, true, position, 0
 	f.openAt = true
 	f.publishLayers()
@@ -200,11 +201,13 @@ func (f *forwarder) choose(now int64) *Layer {
 	return want.layer
 }
 
-// aim notes what the viewer should get.
+// aim notes what the viewer should get. While a switch waits, the layer that is still sent is sent as before.
 func (f *forwarder) aim(want *decision) {
 	f.choice.publish(chosen{layer: want.layer, spatial: want.spatial, temporal: want.temporal, reason: want.reason})
-	f.aimed = targetOf(&want.rung)
-	if want.layer == f.layer {
-		f.aimSelector()
+	if f.layer != nil && f.layer != want.layer {
+		f.aimedNext = targetOf(&want.rung)
+		return
 	}
+	f.aimed = targetOf(&want.rung)
+	f.aimSelector()
 }

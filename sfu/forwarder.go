@@ -63,7 +63,8 @@ type forwarder struct {
 	targetFrom int64
 	stopped    bool
 	heldBack   bool               // the switch waits for the end of a frame
-	aimed      sublayer.Target    // of layer, or of target once it is sent
+	aimed      sublayer.Target    // what the viewer should get of layer …
+	aimedNext  sublayer.Target    // … and of target, once it is sent
 	selector   *sublayer.Selector // of segments that are thinned; nil before the first
 	bandwidth  *bandwidth.Viewer  // nil while there is nothing to choose, and for audio
 	numberID   uint8              // of the transport-wide number's extension; 0 = none

@@ -105,6 +105,20 @@ func (s *layersStage) tick(now time.Time) {
 	}
 }
 
+// tasks does what was left to the workers.
+func (s *layersStage) tasks() {
+	for _, w := range s.node.workers {
+		w.mu.Lock()
+		tasks := w.tasks
+		w.tasks = w.spareTasks[:0]
+		w.mu.Unlock()
+		for _, task := range tasks {
+			task()
+		}
+		w.spareTasks = tasks
+	}
+}
+
 // forwarders are those of all viewers.
 func (s *layersStage) forwarders() (list []*forwarder) {
 	for _, v := range s.viewers {
@@ -195,6 +209,7 @@ func BenchmarkLayers(b *testing.B) {
 			for i, f := range forwarders {
 				f.subscriber.handleRTCP(packets[i], now)
 			}
+			steered.tasks()
 		})
 	}
 	a, z := float64(spent[0].Nanoseconds())/float64(sent[0]), float64(spent[1].Nanoseconds())/float64(sent[1])

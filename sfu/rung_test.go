@@ -60,10 +60,14 @@ func TestRungs(t *testing.T) {
 		all   bool
 		want  string
 	}{
-		{"ordered by size, fewer frames at the bottom only", simulcast, false,
-			"q S0T0 320x180 80, q S0T1 320x180 110, q S0T2 320x180 150 whole, h S0T2 640x360 500 whole, f S0T0 1280x720 1700 whole"},
-		{"all frame rates", simulcast, true,
-			"q S0T0 320x180 80, q S0T1 320x180 110, q S0T2 320x180 150 whole, h S0T0 640x360 300, h S0T1 640x360 400, h S0T2 640x360 500 whole, f S0T0 1280x720 1700 whole"},
+		{
+			"ordered by size, fewer frames at the bottom only", simulcast, false,
+			"q S0T0 320x180 80, q S0T1 320x180 110, q S0T2 320x180 150 whole, h S0T2 640x360 500 whole, f S0T0 1280x720 1700 whole",
+		},
+		{
+			"all frame rates", simulcast, true,
+			"q S0T0 320x180 80, q S0T1 320x180 110, q S0T2 320x180 150 whole, h S0T0 640x360 300, h S0T1 640x360 400, h S0T2 640x360 500 whole, f S0T0 1280x720 1700 whole",
+		},
 		{"spatial sub-layers", svc, false, " S0T0 320x180 100,  S0T1 320x180 150,  S1T1 640x360 450,  S2T1 1280x720 1000 whole"},
 		{"like layers stay in order", alike, false, "b S0T0 640x360 510 whole, a S0T0 640x360 500 whole"},
 		{"what has stopped is left out", dead, false, "q S0T0 320x180 150 whole"},

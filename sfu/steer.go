@@ -15,10 +15,12 @@ import (
 const (
 	// startBitrate is what a link is taken to carry before anything is known of it. It suffices for 720p, and is found to be wrong within a second.
 	startBitrate = 2_000_000
-	// reportsKept is how many transport-wide reports wait for the worker, which looks every tickInterval; viewers send one in 50 to 100 ms.
+	// reportsKept is how many transport-wide reports wait for the worker; viewers send one in 50 to 100 ms.
 	reportsKept    = 16
 	maxReportBytes = 2048
 	paddingBytes   = 255 // the most that one padding count can say (RFC 3550 section 5.1)
+	// reportPause is the time between two rounds that reports alone bring about. Those of hundreds of viewers share rounds, with each other and with media.
+	reportPause = 5 * time.Millisecond
 )
 
 // congestion is what a viewer's RTCP said about its link since the worker last looked. feedbackMu guards it.
@@ -28,6 +30,7 @@ type congestion struct {
 	lost         bool          // fractionLost holds
 	fractionLost uint8
 	at           int64 // of remb and fractionLost
+	queued       bool  // the worker has been told
 }
 
 // timedReport is a transport-wide report, and when it came in.
@@ -71,6 +74,19 @@ func (f *forwarder) steer(now int64) {
 	if f.bandwidth == nil {
 		return
 	}
+	f.hear()
+	if elapsed := now - f.audioAt; elapsed >= int64(time.Second) {
+		sent := f.subscriber.audioBytes()
+		f.bandwidth.SetAudio(int((sent - f.audioBytes) * 8 * uint64(time.Second) / uint64(elapsed)))
+		f.audioAt, f.audioBytes = now, sent
+	}
+	f.bandwidth.Tick(now)
+	f.counters.estimate.Store(int64(f.bandwidth.Estimate().Bitrate))
+	f.probe(now)
+}
+
+// hear gives the estimator what the viewer has reported.
+func (f *forwarder) hear() {
 	pending := f.subscriber.takeCongestion()
 	for _, r := range pending.reports {
 		if f.bandwidth.Feedback(r.fci, r.at) != nil {
@@ -83,14 +99,39 @@ func (f *forwarder) steer(now int64) {
 	if pending.lost {
 		f.bandwidth.ReceiverReport(pending.fractionLost, int64(f.subscriber.roundTrip()), pending.at)
 	}
-	if elapsed := now - f.audioAt; elapsed >= int64(time.Second) {
-		sent := f.subscriber.audioBytes()
-		f.bandwidth.SetAudio(int((sent - f.audioBytes) * 8 * uint64(time.Second) / uint64(elapsed)))
-		f.audioAt, f.audioBytes = now, sent
+}
+
+// applyCongestion takes reports as they come, as a link that overflows has no time until the next tick. On the worker.
+func (s *Subscriber) applyCongestion() {
+	if s.ended.Load() {
+		return
 	}
-	f.bandwidth.Tick(now)
-	f.counters.estimate.Store(int64(f.bandwidth.Estimate().Bitrate))
-	f.probe(now)
+	for _, f := range s.forwarders {
+		if f.bandwidth == nil {
+			continue
+		}
+		before := f.bandwidth.Estimate().Bitrate
+		f.hear()
+		if f.bandwidth.Estimate().Bitrate < before {
+			f.reconsider(time.Now().UnixNano())
+		}
+	}
+}
+
+// doSoon is do for a viewer's report: in the next round, which is brought about unless one was a moment ago.
+func (w *worker) doSoon(task func(), now time.Time) {
+	w.mu.Lock()
+	due := now.Sub(w.hurried) >= reportPause
+	if due {
+		w.hurried = now
+	}
+	if !w.stopped {
+		w.tasks = append(w.tasks, task)
+	}
+	w.mu.Unlock()
+	if due {
+		w.poke()
+	}
 }
 
 // probe sends what the prober asks for: newest packets once more, as RTX, which a viewer drops as duplicates; padding where that is not possible.
@@ -256,14 +297,19 @@ func (r *feedbackReader) TWCC(_, _ uint32, fci []byte) {
 	})
 }
 
-// congestion leaves something for the worker's next tick, if anybody is going to read it.
+// congestion leaves something for the worker, if anybody is going to read it.
 func (r *feedbackReader) congestion(note func(*congestion)) {
 	s := r.subscriber
 	if !s.steered.Load() {
 		return
 	}
 	s.feedbackMu.Lock()
-	defer s.feedbackMu.Unlock()
 	note(&s.congestion)
 	s.congestion.at = r.now.UnixNano()
+	queue := !s.congestion.queued
+	s.congestion.queued = true
+	s.feedbackMu.Unlock()
+	if queue {
+		s.worker.doSoon(s.applyCongestion, r.now)
+	}
 }

@@ -9,7 +9,9 @@ func (f *forwarder) thin(p *Packet, s *segment, now int64) {
 	before := f.nextOut
 	d := f.take(p, s, now)
 	f.nextOut, _, f.lastIn = f.selector.Next()
-	if d.Verdict == sublayer.Keep && d.Out >= before {
+	// A packet that comes late is the newest all the same when everything after it was dropped.
+	newest := d.Out >= before || int32(s.timestamp(p.Header.Timestamp)-f.lastTS) > 0
+	if d.Verdict == sublayer.Keep && newest {
 		f.sentNewest(p, s, outgoing{marker: d.Marker, pictureShift: d.PictureShift})
 	}
 	if f.selector.WantsKeyframe() {

@@ -34,11 +34,12 @@ type worker struct {
 	stop chan struct{}
 	done chan struct{}
 
-	// mu guards queue, cursors, tasks and stopped.
+	// mu guards queue, cursors, tasks, hurried and stopped.
 	mu      sync.Mutex
 	queue   []*logReader
 	cursors int // of the readers in queue
 	tasks   []func()
+	hurried time.Time // when a viewer's report brought about a round last
 	stopped bool
 
 	// running is held by a round. It guards the fields below and all that the worker owns.

@@ -25,9 +25,9 @@ const (
 	thinBurstBytes = 3000 // two packets: the kernel cuts segmented messages larger than that
 )
 
-// longestFreeze is what a viewer may miss at a step down. Mostly it is half a second; when packets of the smaller layer's keyframe find the queue still full, the next
-// keyframe ends it.
-const longestFreeze = 1500 * time.Millisecond
+// longestFreeze is what a viewer may miss at a step down. Mostly it is half a second or less; when packets of the smaller layer's keyframe find the queue still full, the
+// next keyframe ends it.
+const longestFreeze = time.Second
 
 // syntheticPictures per second, and from keyframe to keyframe unless one is asked for.
 const (

@@ -57,6 +57,9 @@ func (d *describedState) decide(s *Selector, timestamp uint32, l *Layers) bool {
 
 // decideLate decides about a packet out of order.
 func (d *describedState) decideLate(l *Layers, sent int8) bool {
+	if !d.begun { // everything was sent until now
+		return l.neededFor(sent)
+	}
 	back := d.newest - l.Frame
 	if back >= framesKept {
 		return false

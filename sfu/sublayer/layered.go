@@ -19,6 +19,7 @@ type picture struct {
 	top       uint8 // the highest spatial layer that may be sent
 	seen      uint8 // spatial layers of which a packet came, by bit
 	kept      uint8 // those that are sent
+	spoilt    uint8 // those of them that depend on a frame which was given up
 	last      uint8 // spatial layer of the newest packet
 }
 
@@ -53,9 +54,8 @@ func (s *Selector) decideLayers(timestamp uint32, l *Layers, adjacent bool) bool
 func (s *Selector) decideLateLayers(seq uint64, timestamp uint32, l *Layers, r *run) bool {
 	p := s.pictureAt(timestamp)
 	if p == nil {
-		return l.Temporal <= r.sent.Temporal && l.Spatial <= r.sent.Spatial && !s.sparesLate(seq, r.sent.Spatial, l, r)
-	}
-	if !l.has(Layered) {
+		p = s.insertPicture(timestamp, l, r)
+	} else if !l.has(Layered) {
 		return p.seen == p.kept // otherwise there is no telling to which layer it belongs
 	}
 	bit := uint8(1) << (l.Spatial & 7)
@@ -63,26 +63,56 @@ func (s *Selector) decideLateLayers(seq uint64, timestamp uint32, l *Layers, r *
 		return p.kept&bit != 0
 	}
 	p.seen |= bit
+	if !p.wanted { // nothing that is sent depends on it
+		return false
+	}
 	below := p.seen & (bit >> 1)
-	if !p.wanted || l.Spatial > p.top || l.has(InterLayer) && below != 0 && p.kept&below == 0 || !p.key && s.sparesLate(seq, p.top, l, r) {
+	if l.Spatial > p.top || l.has(InterLayer) && below != 0 && p.kept&^p.spoilt&below == 0 || !p.key && s.sparesLate(p.top, l, r) {
+		s.giveUp(seq, timestamp, l, r)
 		return false
 	}
 	p.kept |= bit
 	return true
 }
 
+// insertPicture remembers a picture all of whose packets are late, behind the newest.
+func (s *Selector) insertPicture(timestamp uint32, l *Layers, r *run) *picture {
+	p := &s.pictures[s.newest]
+	s.newest = (s.newest + 1) % picturesKept
+	s.pictures[s.newest] = *p
+	*p = picture{timestamp: timestamp, used: true, wanted: l.Temporal <= r.sent.Temporal, top: r.sent.Spatial}
+	return p
+}
+
 // sparesLate reports whether a late frame is left out: others of its layer were, or could be.
-func (s *Selector) sparesLate(seq uint64, top uint8, l *Layers, r *run) bool {
-	bit := uint8(1) << (l.Spatial & 7)
-	based := !l.has(InterLayer) || bit == 1 || r.intact&(bit>>1) != 0
-	decodable := !l.has(Predicted) || r.intact&bit != 0 && based
-	if decodable && (!l.has(Predicted) || l.Spatial == top || s.intact&bit != 0 && !s.spares(top, l.Spatial, l)) {
+func (s *Selector) sparesLate(top uint8, l *Layers, r *run) bool {
+	if !l.has(Predicted) {
 		return false
 	}
-	if seq > s.keyAfter { // one from before the newest keyframe changes nothing
-		s.intact &^= bit
+	bit := uint8(1) << (l.Spatial & 7)
+	based := !l.has(InterLayer) || bit == 1 || r.intact&(bit>>1) != 0
+	return r.intact&bit == 0 || !based || l.Spatial != top && top != All.Spatial && (s.intact&bit == 0 || s.spares(top, l.Spatial, l))
+}
+
+// giveUp notes that a late frame of a run is left out, on which frames up to the next keyframe may depend.
+func (s *Selector) giveUp(seq uint64, timestamp uint32, l *Layers, r *run) {
+	bit := uint8(1) << (l.Spatial & 7)
+	lost := bit
+	if !l.has(NotInterLayer) {
+		lost = -bit // those above too
 	}
-	return true
+	if seq <= s.keyAfter {
+		s.spoil(r, s.keyAfter, lost)
+		return
+	}
+	s.spoil(r, s.head, lost)
+	s.present |= bit
+	s.intact &^= lost
+	for i := range s.pictures {
+		if p := &s.pictures[i]; int32(p.timestamp-timestamp) >= 0 {
+			p.spoilt |= lost
+		}
+	}
 }
 
 // pictureAt finds a picture, the newest at once.
@@ -175,7 +205,7 @@ func (s *Selector) wants(p *picture, spatial uint8, l *Layers) bool {
 	}
 	sync := p.key || !l.has(Predicted)
 	below := p.seen & (bit >> 1) // one that was lost may yet come
-	based := !l.has(InterLayer) || below == 0 || p.kept&below != 0
+	based := !l.has(InterLayer) || below == 0 || p.kept&^p.spoilt&below != 0
 	switch {
 	case spatial > p.top && (spatial > s.target.Spatial || !sync && s.intact&bit == 0 || !based):
 		s.wantsKey = s.wantsKey || spatial <= s.target.Spatial

@@ -2,6 +2,8 @@ package sublayer_test
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -196,12 +198,14 @@ type viewer struct {
 	sent     map[uint64]sentPacket
 	highest  uint64 // number
 	verdicts map[*frame]sublayer.Verdict
-	decided  map[*frame]int // arrivals before its first packet
+	decided  map[*frame]int  // arrivals before its first packet
+	adopted  bool            // frames that depend on a late one which was given up, by way of others, are not looked for
+	spoilt   map[*frame]bool // sent, but depends on one that was given up later
 	count    int
 }
 
 func newViewer(t *rapid.T, sh shape, first uint64, target sublayer.Target) *viewer {
-	v := &viewer{t: t, sh: sh, arrived: map[uint64]bool{}, sent: map[uint64]sentPacket{}, verdicts: map[*frame]sublayer.Verdict{}, decided: map[*frame]int{}}
+	v := &viewer{t: t, sh: sh, arrived: map[uint64]bool{}, sent: map[uint64]sentPacket{}, verdicts: map[*frame]sublayer.Verdict{}, decided: map[*frame]int{}, spoilt: map[*frame]bool{}}
 	v.highest = 999
 	v.s.Start(first, 1000, target)
 	return v
@@ -215,6 +219,9 @@ func (v *viewer) take(p packet) sublayer.Decision {
 		require.Equal(v.t, before == sublayer.Keep, d.Verdict == sublayer.Keep, "frame %d is cut in the middle", p.frame.id)
 	} else {
 		v.verdicts[p.frame], v.decided[p.frame] = d.Verdict, v.count
+		if d.Verdict != sublayer.Keep && !v.adopted {
+			v.spoil(p.frame)
+		}
 	}
 	if d.Verdict == sublayer.Drop {
 		return d
@@ -236,14 +243,42 @@ func (v *viewer) take(p packet) sublayer.Decision {
 
 func (v *viewer) checkReferences(f *frame) {
 	for _, r := range f.refs {
-		verdict, ok := v.verdicts[r]
-		if !ok || v.decided[r] > v.decided[f] {
-			continue // lost, or late
+		if verdict, ok := v.verdicts[r]; ok && v.decided[r] <= v.decided[f] { // otherwise it is lost, or late
+			require.Equal(v.t, sublayer.Keep, verdict, "frame %d (S%dT%d) needs %d (S%dT%d)", f.id, f.spatial, f.temporal, r.id, r.spatial, r.temporal)
+			require.False(v.t, v.spoilt[r], "frame %d (S%dT%d) needs %d (S%dT%d), which cannot be decoded", f.id, f.spatial, f.temporal, r.id, r.spatial, r.temporal)
 		}
-		if verdict == sublayer.Fill && v.sh.spatial > 1 && !v.sh.described {
-			continue // it came late, and without a descriptor its place in the layers is a guess: to the viewer it is as if it had been lost
+	}
+}
+
+// spoil finds the frames which were sent before it was decided that one on which they depend is not.
+func (v *viewer) spoil(missing *frame) {
+	frames := slices.SortedFunc(maps.Keys(v.verdicts), func(a, b *frame) int { return a.id - b.id })
+	for _, f := range frames {
+		v.spoilt[f] = v.spoilt[f] || v.verdicts[f] == sublayer.Keep && slices.ContainsFunc(f.refs, func(r *frame) bool { return r == missing || v.spoilt[r] })
+	}
+}
+
+// checkWhole checks that the viewer could have everything from here on.
+func (v *viewer) checkWhole(stream []packet, head uint64) {
+	if !v.s.Whole() {
+		return
+	}
+	var last *frame
+	for _, p := range stream {
+		f := p.frame
+		if p.seq <= head || f == last {
+			continue
 		}
-		require.Equal(v.t, sublayer.Keep, verdict, "frame %d (S%dT%d) needs %d (S%dT%d)", f.id, f.spatial, f.temporal, r.id, r.spatial, r.temporal)
+		if f.key && f.spatial == 0 && p.seq > head+1 {
+			return
+		}
+		last = f
+		verdict, ok := v.verdicts[f]
+		require.True(v.t, !ok || verdict == sublayer.Keep, "whole after %d, but frame %d is cut", head, f.id)
+		for _, r := range f.refs {
+			verdict, ok := v.verdicts[r]
+			require.True(v.t, !ok || verdict == sublayer.Keep && !v.spoilt[r], "whole after %d, but frame %d (S%dT%d) needs %d (S%dT%d)", head, f.id, f.spatial, f.temporal, r.id, r.spatial, r.temporal)
+		}
 	}
 }
 
@@ -335,11 +370,13 @@ func TestSelectorWithLossAndReordering(t *testing.T) {
 	for _, sh := range shapes() {
 		t.Run(sh.name, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
-				packets := disturb(t, generate(t, sh, rapid.IntRange(1, 100).Draw(t, "pictures")))
+				stream := generate(t, sh, rapid.IntRange(1, 100).Draw(t, "pictures"))
+				packets := disturb(t, stream)
 				if len(packets) == 0 {
 					return
 				}
 				v := newViewer(t, sh, 70000, sh.drawTarget(t))
+				var head uint64
 				for i, p := range packets {
 					if rapid.IntRange(0, 39).Draw(t, "aim") == 0 {
 						v.s.Aim(sh.drawTarget(t))
@@ -347,6 +384,9 @@ func TestSelectorWithLossAndReordering(t *testing.T) {
 					v.take(p)
 					if i%50 == 0 {
 						v.checkFind()
+					}
+					if head = max(head, p.seq); head == p.seq {
+						v.checkWhole(stream, head)
 					}
 				}
 				v.checkFind()
@@ -406,6 +446,57 @@ func TestSelectorAdoptsAndIsLeft(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A selector begins in the middle of a stream of which packets are missing, and they come: nobody can tell.
+func TestSelectorAdoptsWithLoss(t *testing.T) {
+	for _, sh := range shapes() {
+		t.Run(sh.name, func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				stream := generate(t, sh, 60)
+				packets := disturb(t, stream)
+				if len(packets) < 2 {
+					return
+				}
+				cut := rapid.IntRange(1, len(packets)-1).Draw(t, "cut")
+				calm := rapid.IntRange(0, 20).Draw(t, "calm")
+				v := newViewer(t, sh, 70000, sublayer.All)
+				var head uint64
+				aimed := false
+				for _, p := range packets[:cut] {
+					v.sendWhole(p)
+					head = max(head, p.seq)
+				}
+				v.s.Adopt(70000, 1000, head)
+				v.adopted = true
+				adopted := head
+				for i, p := range packets[cut:] {
+					if i > calm && rapid.IntRange(0, 39).Draw(t, "aim") == 0 {
+						v.s.Aim(sh.drawTarget(t))
+						aimed = true
+					}
+					d := v.take(p)
+					require.True(t, aimed || p.seq > adopted || d.Verdict == sublayer.Keep, "everything was sent")
+					if head = max(head, p.seq); head == p.seq {
+						v.checkWhole(stream, head)
+					}
+				}
+				v.checkFind()
+			})
+		})
+	}
+}
+
+// sendWhole is what happens to a packet before there is a selector.
+func (v *viewer) sendWhole(p packet) {
+	out := 1000 + p.seq - 70000
+	v.arrived[p.seq] = true
+	v.count++
+	if _, ok := v.verdicts[p.frame]; !ok {
+		v.verdicts[p.frame], v.decided[p.frame] = sublayer.Keep, v.count
+	}
+	v.sent[out] = sentPacket{p.seq, false, p.marker, 0, p}
+	v.highest = max(v.highest, out)
 }
 
 func ExampleSelector() {

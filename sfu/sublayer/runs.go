@@ -73,6 +73,19 @@ func (r *runs) holding(in uint64) (*run, uint64) {
 	return nil, 0
 }
 
+// spoil notes that from a run on the viewer cannot decode some spatial layers, but for runs that begin behind an input number.
+func (r *runs) spoil(from *run, until uint64, spatial uint8) {
+	for i := r.added; i > r.first; i-- {
+		x := r.at(i - 1)
+		if x.in <= until {
+			x.intact &^= spatial
+		}
+		if x == from {
+			return
+		}
+	}
+}
+
 // origin finds what went out under a number.
 func (r *runs) origin(out uint64) (Origin, bool) {
 	if out >= r.next || out < r.floor {

@@ -24,6 +24,7 @@ type Selector struct {
 	headKept     bool
 	headFrame    frameID
 	begun        bool
+	adopted      bool // the picture of the next packet may have been begun before there was a selector
 	pictureShift uint16
 	pictures     [picturesKept]picture
 	newest       uint8 // picture
@@ -51,7 +52,7 @@ func (s *Selector) Adopt(in, out, last uint64) {
 	s.Start(in, out, All)
 	s.begin(in, 0, All, 1<<8-1)
 	s.next = out + (last + 1 - in)
-	s.head, s.headKept, s.begun = last, true, true
+	s.head, s.headKept, s.begun, s.adopted = last, true, true, true
 	s.intact, s.described.intact = 1<<8-1, evenBits
 }
 
@@ -74,6 +75,9 @@ func (s *Selector) Whole() bool {
 }
 
 func (s *Selector) wholeSpatial() bool {
+	if s.present&^s.intact != 0 {
+		return false
+	}
 	return s.intact == 1<<8-1 || bits.OnesCount8(s.intact+1) == 1 && s.current.Spatial+1 >= uint8(bits.Len8(s.intact))
 }
 
@@ -92,7 +96,9 @@ func (s *Selector) Take(seq uint64, timestamp uint32, marker bool, l *Layers) De
 	if int64(seq-s.head) <= 0 {
 		return s.takeLate(seq, timestamp, marker, l)
 	}
-	if timestamp != s.headFrame.timestamp || !s.begun {
+	if s.adopted {
+		s.adopted = false
+	} else if timestamp != s.headFrame.timestamp || !s.begun {
 		s.target = s.aimed
 	}
 	shift, before, intact := s.pictureShift, s.current, s.intact
