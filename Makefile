@@ -22,7 +22,7 @@ test: ## run the Go tests under the race detector
 lint: ## gofmt, go vet, golangci-lint
 	./scripts/test.sh format vet lint
 
-fuzz: ## fuzz every target for a few seconds (FUZZ_SECONDS=5)
+fuzz: ## fuzz every target for a few seconds (FUZZ_SECONDS=3)
 	./scripts/test.sh fuzz
 
 e2e: ## drive the page with a real browser
