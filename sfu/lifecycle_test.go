@@ -218,6 +218,7 @@ func TestDraining(t *testing.T) {
 	v := watch(t, router, "cam")
 	events := node.Listen(nil)
 	defer events.Close()
+	eventually(t, v.session.Connected) // the client may know it first
 	node.SetDraining(true)
 	node.SetDraining(true)
 	eventOf(t, events, sfu.EventNodeDraining)
