@@ -26,25 +26,21 @@ type chosen struct {
 	reason            string
 }
 
-// choice holds a forwarder's newest decision. It is the worker's, but for what is published.
-type choice struct {
-	current   chosen
-	published atomic.Pointer[chosen]
-}
+// choice holds a forwarder's newest decision; nil before the first. The worker makes it, anybody may read it.
+type choice struct{ atomic.Pointer[chosen] }
 
 // reason is that of the newest decision.
 func (c *choice) reason() string {
-	if newest := c.published.Load(); newest != nil {
+	if newest := c.Load(); newest != nil {
 		return newest.reason
 	}
 	return reasonBest
 }
 
-// publish makes a decision readable; most are the one before.
-func (c *choice) publish(next chosen) {
-	if next != c.current || c.published.Load() == nil {
-		c.current = next
-		c.published.Store(&next)
+// publish makes a decision readable; most are the one before, and cost nothing.
+func (c *choice) publish(layer *Layer, spatial, temporal int, reason string) {
+	if old := c.Load(); old == nil || *old != (chosen{layer, spatial, temporal, reason}) {
+		c.Store(&chosen{layer, spatial, temporal, reason})
 	}
 }
 
@@ -203,7 +199,7 @@ func (f *forwarder) choose(now int64) *Layer {
 
 // aim notes what the viewer should get. While a switch waits, the layer that is still sent is sent as before.
 func (f *forwarder) aim(want *decision) {
-	f.choice.publish(chosen{layer: want.layer, spatial: want.spatial, temporal: want.temporal, reason: want.reason})
+	f.choice.publish(want.layer, want.spatial, want.temporal, want.reason)
 	if f.layer != nil && f.layer != want.layer {
 		f.aimedNext = targetOf(&want.rung)
 		return

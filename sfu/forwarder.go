@@ -120,7 +120,7 @@ func newForwarder(s *Subscriber, kind codec.Kind, index int, codecs []sdp.Codec,
 		}
 	}
 	f.gate.credit = resendBurstBytes
-	f.numberID = transportWideID(extensions)
+	f.numberID = sdp.ExtensionID(extensions, sdp.ExtTransportCC)
 	return f
 }
 
@@ -331,14 +331,6 @@ func (f *forwarder) emit(p *Packet, s *segment, out outgoing, now int64) bool {
 		f.counters.unmapped.Add(1)
 		return false
 	}
-	if f.bandwidth != nil {
-		f.number(s)
-	}
-	buf := f.room(len(p.Data))
-	rewrite := rtpx.Rewrite{
-		PayloadType: format.pt, Seq: uint16(out.seq), Timestamp: s.timestamp(p.Header.Timestamp), SSRC: f.ssrc, Marker: out.marker, Extensions: s.extensions,
-	}
-	header := rtpx.AppendHeader(buf[:0], p.Data, p.Header, &rewrite)
 	payload := p.Payload()
 	if format.primaryRED {
 		payload = redPrimary(payload)
@@ -347,19 +339,36 @@ func (f *forwarder) emit(p *Packet, s *segment, out outgoing, now int64) bool {
 		payload = append(f.worker.payload[:0], payload...)
 		s.apply(&p.Numbers, out.pictureShift, payload)
 	}
-	n, err := f.subscriber.transport.SealRTP(buf, len(header), payload, f.ssrc, out.seq)
-	if err != nil {
+	rewrite := rtpx.Rewrite{PayloadType: format.pt, Timestamp: s.timestamp(p.Header.Timestamp), SSRC: f.ssrc, Marker: out.marker}
+	n := f.dispatch(p, s, &rewrite, payload, out.seq, now)
+	if n == 0 {
 		return false
-	}
-	f.commit(buf, n, now)
-	if f.bandwidth != nil {
-		f.bandwidth.Sent(f.subscriber.number, n, now)
 	}
 	f.sent.packets++
 	f.sent.bytes += uint64(n)
 	f.sent.octets += uint64(len(payload))
 	f.gate.earn(n)
 	return true
+}
+
+// dispatch seals a packet under a number and queues it: p's header with what rewrite and the segment change, and the payload. It returns the length of the sealed
+// packet, 0 when it could not be sealed. Hot path.
+func (f *forwarder) dispatch(p *Packet, s *segment, rewrite *rtpx.Rewrite, payload []byte, seq uint64, now int64) int {
+	if f.bandwidth != nil {
+		f.number(s)
+	}
+	rewrite.Seq, rewrite.Extensions = uint16(seq), s.extensions
+	buf := f.room(p.Header.HeaderLen + len(payload))
+	header := rtpx.AppendHeader(buf[:0], p.Data, p.Header, rewrite)
+	n, err := f.subscriber.transport.SealRTP(buf, len(header), payload, rewrite.SSRC, seq)
+	if err != nil {
+		return 0
+	}
+	f.commit(buf, n, now)
+	if f.bandwidth != nil {
+		f.bandwidth.Sent(f.subscriber.number, n, now)
+	}
+	return n
 }
 
 // room is space for a packet of n bytes and what forwarding adds: in the batch of the path's socket, or in the worker's scratch for TCP. Hot path.
@@ -429,7 +438,7 @@ func (f *forwarder) resend(seq uint16, now int64) {
 // outdated reports whether what the viewer lost in a segment is of no use: its link was overfull, and it has gone on with a keyframe of another layer. Such packets are
 // sent again without payload, so that the viewer stops asking and the keyframe need not wait behind them.
 func (f *forwarder) outdated(s *segment) bool {
-	return s.layer != f.segments.newest().layer && f.choice.current.reason == string(bandwidth.ReasonCongested)
+	return s.layer != f.segments.newest().layer && f.choice.reason() == string(bandwidth.ReasonCongested)
 }
 
 // emitRTX sends a packet once more in the RTX stream (RFC 4588 section 4); one that went out as padding has no payload.
@@ -448,22 +457,9 @@ func (f *forwarder) emitRTX(p *Packet, s *segment, out outgoing, filled bool, no
 	if (s.renumber || out.pictureShift != 0) && !filled {
 		s.apply(&p.Numbers, out.pictureShift, payload[2:])
 	}
-	if f.bandwidth != nil {
-		f.number(s)
-	}
-	buf := f.room(len(p.Data) + 2)
-	rewrite := rtpx.Rewrite{
-		PayloadType: format.rtxPT, Seq: uint16(f.rtxSeq), Timestamp: s.timestamp(p.Header.Timestamp), SSRC: f.rtxSSRC, Marker: out.marker, Extensions: s.extensions,
-	}
-	header := rtpx.AppendHeader(buf[:0], p.Data, p.Header, &rewrite)
-	n, err := f.subscriber.transport.SealRTP(buf, len(header), payload, f.rtxSSRC, f.rtxSeq)
-	if err != nil {
-		return
-	}
-	f.rtxSeq++
-	f.commit(buf, n, now)
-	if f.bandwidth != nil {
-		f.bandwidth.Sent(f.subscriber.number, n, now)
+	rewrite := rtpx.Rewrite{PayloadType: format.rtxPT, Timestamp: s.timestamp(p.Header.Timestamp), SSRC: f.rtxSSRC, Marker: out.marker}
+	if f.dispatch(p, s, &rewrite, payload, f.rtxSeq, now) != 0 {
+		f.rtxSeq++
 	}
 }
 

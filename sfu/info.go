@@ -207,7 +207,7 @@ func (f *forwarder) info(paused bool) SubscriberTrackInfo {
 		info.TargetLayer = &layer
 	}
 	info.Reason, info.EstimateBps = f.reason(current, wanted, paused), int(c.estimate.Load())
-	if newest := f.choice.published.Load(); newest != nil {
+	if newest := f.choice.Load(); newest != nil {
 		info.Spatial, info.Temporal = newest.spatial, newest.temporal
 	}
 	return info

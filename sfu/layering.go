@@ -25,13 +25,7 @@ func newLayering(t *Track) *layering {
 	if t.Kind != codec.Video {
 		return nil
 	}
-	l := &layering{}
-	for _, e := range t.extensions {
-		if e.URI == sdp.ExtDependency {
-			l.extension = uint8(e.ID)
-		}
-	}
-	return l
+	return &layering{extension: sdp.ExtensionID(t.extensions, sdp.ExtDependency)}
 }
 
 // of is what a packet tells of its layers. Some codecs tell it at the start of a frame only: the layer ids in info are completed. Hot path.

@@ -360,7 +360,7 @@ func (s *Session) Layers() map[int][]LayerInfo {
 	tracks, _, _ := s.publisher.snapshot()
 	for _, f := range s.subscriber.forwarders {
 		if t := trackOf(tracks, f); t != nil {
-			layers[f.index] = t.layerInfos(f.counters.current.Load(), f.choice.published.Load())
+			layers[f.index] = t.layerInfos(f.counters.current.Load(), f.choice.Load())
 		}
 	}
 	return layers

@@ -82,14 +82,10 @@ type level struct {
 }
 
 func newLevel(t *Track) level {
-	if t.Kind == codec.Audio {
-		for _, e := range t.extensions {
-			if e.URI == sdp.ExtAudioLevel {
-				return level{extension: uint8(e.ID)}
-			}
-		}
+	if t.Kind != codec.Audio {
+		return level{}
 	}
-	return level{}
+	return level{extension: sdp.ExtensionID(t.extensions, sdp.ExtAudioLevel)}
 }
 
 // take notes what a packet tells. Hot path of audio.

@@ -8,7 +8,6 @@ import (
 	"rheomesh/internal/codec"
 	"rheomesh/internal/rtcpx"
 	"rheomesh/internal/rtpx"
-	"rheomesh/internal/sdp"
 	"rheomesh/sfu/bandwidth"
 )
 
@@ -18,7 +17,7 @@ const (
 	// reportsKept is how many transport-wide reports wait for the worker; viewers send one in 50 to 100 ms.
 	reportsKept    = 16
 	maxReportBytes = 2048
-	paddingBytes   = 255 // the most that one padding count can say (RFC 3550 section 5.1)
+	maxPadding     = 255 // bytes, the most that the last of them can count (RFC 3550 section 5.1)
 	// reportPause is the time between two rounds that reports alone bring about. Those of hundreds of viewers share rounds, with each other and with media.
 	reportPause = 5 * time.Millisecond
 )
@@ -46,7 +45,7 @@ func (f *forwarder) estimate(now int64) {
 	}
 	f.bandwidth = bandwidth.NewViewer(bandwidth.Config{StartBitrate: startBitrate}, now)
 	f.audioAt, f.audioBytes = now, f.subscriber.audioBytes()
-	f.subscriber.steered.Store(f.bandwidth != nil)
+	f.subscriber.steered.Store(true)
 }
 
 // stopEstimating forgets what was learned; a new track may have nothing to choose.
@@ -169,8 +168,9 @@ func (f *forwarder) repeat(s *segment, n int, now int64) bool {
 // probePadding sends about n bytes of padding in the RTX stream.
 func (f *forwarder) probePadding(s *segment, n int, now int64) bool {
 	pt := s.anyRTX()
-	for ; n > 0 && pt != 0; n -= paddingBytes {
-		if !f.pad(s, padded{pt: pt, ssrc: f.rtxSSRC, seq: f.rtxSeq, timestamp: f.lastTS, bytes: paddingBytes}, now) {
+	for ; n > 0 && pt != 0; n -= maxPadding {
+		rewrite := rtpx.Rewrite{PayloadType: pt, Timestamp: f.lastTS, SSRC: f.rtxSSRC}
+		if !f.pad(s, &rewrite, f.rtxSeq, maxPadding, now) {
 			return false
 		}
 		f.rtxSeq++
@@ -178,38 +178,17 @@ func (f *forwarder) probePadding(s *segment, n int, now int64) bool {
 	return pt != 0
 }
 
-// padded is a packet that is nothing but padding.
-type padded struct {
-	pt        uint8
-	ssrc      uint32
-	seq       uint64
-	timestamp uint32
-	bytes     int // at most paddingBytes
+// pad sends a packet that is nothing but n bytes of padding, at most maxPadding (RFC 3550 section 5.1).
+func (f *forwarder) pad(s *segment, rewrite *rtpx.Rewrite, seq uint64, n int, now int64) bool {
+	rewrite.Padding = true
+	padding := f.worker.payload[:n]
+	clear(padding)
+	padding[n-1] = byte(n)
+	return f.dispatch(bare, s, rewrite, padding, seq, now) != 0
 }
 
-// pad sends a packet of padding (RFC 3550 section 5.1).
-func (f *forwarder) pad(s *segment, p padded, now int64) bool {
-	if f.bandwidth != nil {
-		f.number(s)
-	}
-	buf := f.room(rtpx.MaxHeaderGrowth + paddingBytes)
-	var bare [12]byte
-	header := rtpx.AppendHeader(buf[:0], bare[:], rtpx.Header{}, &rtpx.Rewrite{
-		PayloadType: p.pt, Seq: uint16(p.seq), Timestamp: p.timestamp, SSRC: p.ssrc, Extensions: s.extensions,
-	})
-	header[0] |= 0x20
-	f.worker.payload[p.bytes-1] = byte(p.bytes)
-	clear(f.worker.payload[:p.bytes-1])
-	n, err := f.subscriber.transport.SealRTP(buf, len(header), f.worker.payload[:p.bytes], p.ssrc, p.seq)
-	if err != nil {
-		return false
-	}
-	f.commit(buf, n, now)
-	if f.bandwidth != nil {
-		f.bandwidth.Sent(f.subscriber.number, n, now)
-	}
-	return true
-}
+// bare is a packet without extensions and payload, whose header is all rewritten.
+var bare = &Packet{Data: make([]byte, 12), Header: rtpx.Header{HeaderLen: 12}}
 
 // number gives the next packet of the viewer its transport-wide number. Hot path of steered viewers.
 func (f *forwarder) number(s *segment) {
@@ -227,16 +206,6 @@ func (f *forwarder) mayNumber(m *formats) bool {
 		return false
 	}
 	return !slices.ContainsFunc(m[:], func(to format) bool { return to.known && to.rtxPT == 0 })
-}
-
-// transportWideID is the extension's id for the viewer; 0 when it was not negotiated.
-func transportWideID(extensions []sdp.Extension) uint8 {
-	for _, e := range extensions {
-		if e.URI == sdp.ExtTransportCC {
-			return uint8(e.ID)
-		}
-	}
-	return 0
 }
 
 // paced reports whether the link is to be spared a packet for now; the cursor then waits, and the worker comes back. Hot path of steered viewers.

@@ -1,6 +1,7 @@
 package sfu
 
 import (
+	"rheomesh/internal/rtpx"
 	"rheomesh/sfu/sublayer"
 )
 
@@ -47,7 +48,7 @@ func (f *forwarder) fill(p *Packet, s *segment, out uint64, now int64) {
 	if !format.known {
 		return
 	}
-	f.pad(s, padded{pt: format.pt, ssrc: f.ssrc, seq: out, timestamp: s.timestamp(p.Header.Timestamp), bytes: 1}, now)
+	f.pad(s, &rtpx.Rewrite{PayloadType: format.pt, Timestamp: s.timestamp(p.Header.Timestamp), SSRC: f.ssrc}, out, 1, now)
 }
 
 // aimSelector brings the selector in line with what the viewer should get of the current layer. A viewer who gets all of it has none.

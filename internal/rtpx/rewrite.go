@@ -24,12 +24,12 @@ const (
 )
 
 // Rewrite says what a viewer's RTP header holds in place of the publisher's. The two bits that describe the buffer rather
-// than the medium, padding and CSRC count, are always cleared.
+// than the medium are never the publisher's: the CSRC count is cleared, and padding says what the caller appends.
 type Rewrite struct {
 	PayloadType     uint8
 	Seq             uint16
 	Timestamp, SSRC uint32
-	Marker          bool
+	Marker, Padding bool
 	Extensions      *ExtensionMap // nil drops the header extension
 }
 
@@ -91,8 +91,8 @@ func (m *ExtensionMap) carried(incoming uint8) uint8 {
 	return 0
 }
 
-// AppendHeader appends the RTP header of the packet src, parsed as h, to dst with the changes in rw: CSRCs dropped, padding
-// bit cleared, extension elements renumbered. They keep the one-byte form when all ids and values fit it, and take the
+// AppendHeader appends the RTP header of the packet src, parsed as h, to dst with the changes in rw: CSRCs dropped, extension
+// elements renumbered. They keep the one-byte form when all ids and values fit it, and take the
 // two-byte form otherwise (RFC 8285). The caller appends h.Payload(src).
 //
 // The result is at most MaxHeaderGrowth bytes longer than the source's header: in general 4+16·n, where n counts the
@@ -102,8 +102,12 @@ func AppendHeader(dst, src []byte, h Header, rw *Rewrite) []byte {
 	if rw.Marker {
 		second |= 0x80
 	}
+	first := byte(2 << 6)
+	if rw.Padding {
+		first |= 0x20
+	}
 	start := len(dst)
-	dst = append(dst, 2<<6, second, byte(rw.Seq>>8), byte(rw.Seq))
+	dst = append(dst, first, second, byte(rw.Seq>>8), byte(rw.Seq))
 	dst = binary.BigEndian.AppendUint32(dst, rw.Timestamp)
 	dst = binary.BigEndian.AppendUint32(dst, rw.SSRC)
 	if rw.Extensions == nil {

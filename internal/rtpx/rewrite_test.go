@@ -255,3 +255,13 @@ func BenchmarkAppendHeader(b *testing.B) {
 		})
 	}
 }
+
+// The padding bit is the caller's word about what it appends, whatever the publisher's packet had.
+func TestRewritePadding(t *testing.T) {
+	source := []byte{0xa0, 96, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 9, 1}
+	h, err := rtpx.Parse(source)
+	require.NoError(t, err)
+	require.True(t, h.Padding)
+	require.EqualValues(t, 0x80, rtpx.AppendHeader(nil, source, h, &rtpx.Rewrite{})[0])
+	require.EqualValues(t, 0xa0, rtpx.AppendHeader(nil, source, h, &rtpx.Rewrite{Padding: true})[0])
+}

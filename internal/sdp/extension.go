@@ -28,6 +28,17 @@ var playExtensions = []string{
 	ExtMID, ExtAbsCaptureTime, ExtAudioLevel, ExtOrientation, ExtPlayoutDelay, ExtDependency, ExtTransportCC,
 }
 
+// ExtensionID is the id under which extensions have a URI; 0, which is none
+// (RFC 8285 §4.2), when they do not.
+func ExtensionID(extensions []Extension, uri string) uint8 {
+	for _, e := range extensions {
+		if e.URI == uri {
+			return uint8(e.ID)
+		}
+	}
+	return 0
+}
+
 // PublishExtensions are the extensions of a publisher's section that the answer
 // accepts, with the ids of the offer and the direction of the answer.
 func PublishExtensions(m Media) []Extension {
