@@ -84,6 +84,7 @@ type forwarder struct {
 	lastIn      uint64 // highest number of the log sent in this segment
 	lastTS      uint32 // newest timestamp sent
 	lastTime    int64  // arrival of the packet that had it
+	timeline    timeline
 	lastPicture uint16 // newest PictureID sent
 	lastTL0     uint8  // newest TL0PICIDX sent
 	frameEnded  bool   // the packet that had lastTS was the last of its picture

@@ -19,18 +19,44 @@ func (f *forwarder) continueTime(next, previous *segment, p *Packet) {
 	}
 	if previous == nil {
 		next.tsOffset = rand.Uint32()
+	} else {
+		next.tsOffset = f.lastTS + f.ticks(f.passed(previous, anchor)) - next.timestamp(anchor.Header.Timestamp)
+	}
+	f.timeline.steady(f, next, anchor)
+	if first := f.lastTS + f.ticks(int64(time.Millisecond)); previous != nil && int32(next.timestamp(p.Header.Timestamp)-first) < 0 {
+		next.tsOffset += first - next.timestamp(p.Header.Timestamp)
+	}
+}
+
+// timeline is what a viewer's timestamps were at a moment of the publisher's clock. From it on they keep to that clock: what one switch is wrong by, the next one makes good.
+type timeline struct {
+	track     *Track
+	taken     int64 // nanoseconds
+	timestamp uint32
+}
+
+// steady moves a segment to where the publisher's clock says, if sender reports tell that it belongs near where it is; the first segment of a track for which they do
+// sets the clock.
+func (t *timeline) steady(f *forwarder, next *segment, anchor *Packet) {
+	taken, known := f.layer.taken(anchor.Header.Timestamp, f.clockRate)
+	if !known {
 		return
 	}
-	at := f.lastTS + f.ticks(f.passed(previous, anchor))
-	next.tsOffset = at - next.timestamp(anchor.Header.Timestamp)
-	if first := f.lastTS + f.ticks(int64(time.Millisecond)); int32(next.timestamp(p.Header.Timestamp)-first) < 0 {
-		next.tsOffset += first - next.timestamp(p.Header.Timestamp)
+	is := next.timestamp(anchor.Header.Timestamp)
+	if t.track != f.layer.track {
+		*t = timeline{track: f.layer.track, taken: taken, timestamp: is}
+		return
+	}
+	astray := int32(t.timestamp + f.ticks(taken-t.taken) - is)
+	if most := int32(f.ticks(int64(plausibleSkew))); astray < most && astray > -most {
+		next.tsOffset += uint32(astray)
 	}
 }
 
 // ticks are nanoseconds in units of the track's clock.
 func (f *forwarder) ticks(ns int64) uint32 {
-	return uint32(ns * int64(f.clockRate) / int64(time.Second))
+	rate, second := int64(f.clockRate), int64(time.Second)
+	return uint32(ns/second*rate + ns%second*rate/second)
 }
 
 // passed is the time in nanoseconds from the newest packet sent to p: by the publisher's clock if its sender reports tell, otherwise by arrival.
