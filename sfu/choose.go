@@ -65,10 +65,12 @@ func (f *forwarder) decide(now int64) decision {
 	permitted := f.selection.narrow(all)
 	top := permitted[len(permitted)-1]
 	unlimited := f.selection.reason(top.id(f.track) == best)
-	if f.bandwidth == nil || len(permitted) == 1 {
+	if f.bandwidth == nil {
 		return decision{rung: top, reason: unlimited}
 	}
 	f.offerRungs(permitted)
+	// Who asks for one thing gets it at its rate, whatever the link carries.
+	f.bandwidth.SetCaps(bandwidth.Caps{Pinned: len(permitted) == 1 && unlimited == reasonSelected, Rung: top.id(f.track)})
 	chosen := f.bandwidth.Choose(now)
 	for i := range permitted {
 		if permitted[i].id(f.track) != chosen.ID {

@@ -128,3 +128,43 @@ func TestRates(t *testing.T) {
 	spatial, temporal := rates.extent()
 	require.Equal(t, [2]int{0, 0}, [2]int{spatial, temporal})
 }
+
+// Over a link that carries a tenth of it, a layer that was asked for goes out at its rate; what is chosen by itself is spread out.
+func TestSelectedLayerIsNotStarved(t *testing.T) {
+	track := &Track{Kind: codec.Video}
+	layered(track, "q", 320, 180, 150)
+	layered(track, "f", 1280, 720, 1700)
+	for _, row := range []struct {
+		rid     string
+		starved bool
+	}{{"f", false}, {"", true}} {
+		f := &forwarder{subscriber: &Subscriber{}, kind: codec.Video, track: track, selection: LayerSelection{RID: row.rid}}
+		now := int64(time.Hour)
+		f.decide(now)
+		allowed, number := 0, uint16(0)
+		const packets = 1700
+		for i := range packets { // of 1,250 bytes in 6 ms each: 1.67 Mbit/s
+			now += int64(6 * time.Millisecond)
+			for _, l := range track.layers {
+				l.heard.Store(now)
+			}
+			if i%10 == 0 {
+				f.bandwidth.REMB(150_000, now)
+				f.bandwidth.Tick(now)
+				f.decide(now)
+			}
+			if f.bandwidth.Allow(now) {
+				allowed++
+				number++
+				f.bandwidth.Sent(number, 1250, now)
+			}
+		}
+		if row.starved {
+			require.Less(t, allowed, packets/2)
+		} else {
+			require.Greater(t, allowed, packets*9/10)
+			require.Equal(t, "f", f.decide(now).layer.rid)
+			require.Equal(t, reasonSelected, f.decide(now).reason)
+		}
+	}
+}
