@@ -87,12 +87,16 @@ type forwarder struct {
 	timeline    timeline
 	lastPicture uint16 // newest PictureID sent
 	lastTL0     uint8  // newest TL0PICIDX sent
+	lastFrame   uint16 // newest frame number of a dependency descriptor sent
 	frameEnded  bool   // the packet that had lastTS was the last of its picture
 	rtxSeq      uint64
 	gate        resendGate
 	asked       [viewerKeyframes]int64 // when the viewer's last requests were passed on
 
 	path mediaport.Path // of this round
+
+	// describedID is the id of the dependency descriptor's extension; 0 = none.
+	describedID uint8
 
 	// sent is plain and published to counters after each round.
 	sent     sentCounts
@@ -121,6 +125,7 @@ func newForwarder(s *Subscriber, kind codec.Kind, index int, codecs []sdp.Codec,
 		}
 	}
 	f.gate.credit = resendBurstBytes
+	f.describedID = sdp.ExtensionID(extensions, sdp.ExtDependency)
 	f.numberID = sdp.ExtensionID(extensions, sdp.ExtTransportCC)
 	return f
 }
@@ -293,6 +298,7 @@ func (f *forwarder) forward(p *Packet, now int64) {
 func (f *forwarder) sentNewest(p *Packet, s *segment, out outgoing) {
 	f.lastTS, f.lastTime, f.frameEnded = s.timestamp(p.Header.Timestamp), p.Arrival, out.marker
 	f.lastPicture, f.lastTL0 = p.Numbers.PictureID+s.pictureShift-out.pictureShift, p.Numbers.TL0PicIdx+s.tl0Shift
+	f.lastFrame = p.Layers.Frame + s.frameShift
 }
 
 // open starts a segment at p: its number follows the last one sent, its timestamp the time that has passed.
@@ -314,6 +320,9 @@ func (f *forwarder) open(p *Packet) *segment {
 	if previous != nil {
 		next.pictureShift, next.tl0Shift = f.lastPicture+1-p.Numbers.PictureID, f.lastTL0+1-p.Numbers.TL0PicIdx
 		next.renumber = next.pictureShift != 0 || next.tl0Shift != 0
+	}
+	if previous != nil {
+		next.frameShift = f.continueFrames(previous, p)
 	}
 	if f.aimed != sublayer.All && f.kind == codec.Video {
 		f.makeSelector()
@@ -361,6 +370,9 @@ func (f *forwarder) dispatch(p *Packet, s *segment, rewrite *rtpx.Rewrite, paylo
 	rewrite.Seq, rewrite.Extensions = uint16(seq), s.extensions
 	buf := f.room(p.Header.HeaderLen + len(payload))
 	header := rtpx.AppendHeader(buf[:0], p.Data, p.Header, rewrite)
+	if s.frameShift != 0 {
+		f.shiftFrame(header, s.frameShift)
+	}
 	n, err := f.subscriber.transport.SealRTP(buf, len(header), payload, rewrite.SSRC, seq)
 	if err != nil {
 		return 0

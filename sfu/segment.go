@@ -22,6 +22,7 @@ type segment struct {
 	renumber     bool   // pictureShift or tl0Shift is not zero
 	pictureShift uint16 // added to PictureID
 	tl0Shift     uint8  // added to TL0PICIDX
+	frameShift   uint16 // added to frame numbers of dependency descriptors
 	numbered     bool   // packets may have transport-wide numbers
 	thinned      bool   // the forwarder's selector knows the numbers
 	end          uint64 // position in the log at which the viewer left it for another layer; 0 = not yet

@@ -1,6 +1,7 @@
 package sfu
 
 import (
+	"rheomesh/internal/depdesc"
 	"rheomesh/internal/rtpx"
 	"rheomesh/sfu/sublayer"
 )
@@ -105,6 +106,29 @@ func (f *forwarder) origin(s *segment, out uint64) (p *Packet, sent outgoing, fi
 	// What came after the viewer had left the layer was never decided about, and is of no use any more.
 	filled = from.Filled || s.end != 0 && p.Position >= s.end
 	return p, outgoing{seq: out, marker: !filled && from.Marker(p.Header.Marker, &p.Layers), pictureShift: from.PictureShift}, filled
+}
+
+// continueFrames is what must be added to the frame numbers of a segment that begins at p. A decoder takes none that is not ahead of the last one; encodings of one
+// picture that count together, as Chromium's do, stay as they are.
+func (f *forwarder) continueFrames(previous *segment, p *Packet) (shift uint16) {
+	if p.Layers.Flags&sublayer.Described == 0 {
+		return 0
+	}
+	if ahead := int16(p.Layers.Frame + previous.frameShift - f.lastFrame); ahead > 0 {
+		return previous.frameShift
+	}
+	return f.lastFrame + 1 - p.Layers.Frame
+}
+
+// shiftFrame changes the frame number in a header that was made for the viewer. Hot path of viewers who have changed to an encoding that counts for itself.
+func (f *forwarder) shiftFrame(header []byte, shift uint16) {
+	h, err := rtpx.Parse(header)
+	if err != nil || f.describedID == 0 {
+		return
+	}
+	if value, ok := rtpx.Extension(header, h, f.describedID); ok {
+		depdesc.ShiftNumber(value, shift)
+	}
 }
 
 // outgoing is under which numbers a packet goes to the viewer.

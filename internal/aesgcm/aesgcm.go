@@ -33,9 +33,6 @@ func New(key []byte) (cipher.AEAD, error) {
 	return newStandard(key)
 }
 
-// Fast reports whether New gives the fast form.
-func Fast() bool { return wide }
-
 func newStandard(key []byte) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {

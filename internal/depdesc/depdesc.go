@@ -4,14 +4,11 @@
 //
 // A sender describes the whole pattern of its stream once, in a Structure of templates that comes with keyframes; every packet then names
 // a template and says what differs from it. A Reader keeps the structure of one stream. A viewer watches a decode target: a combination
-// of a spatial and a temporal layer, by its index in the structure. The package also changes, in place, the two fields that a forwarder may
-// have to: the frame number and the bitmask of active decode targets.
+// of a spatial and a temporal layer, by its index in the structure. The package also changes, in place, the one field that a forwarder
+// may have to: the frame number.
 package depdesc
 
 import "errors"
-
-// URI names the extension in SDP (RTP Payload Format For AV1, appendix A.1).
-const URI = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
 
 // Limits of the format (appendix A.8).
 const (
@@ -81,8 +78,6 @@ type Descriptor struct {
 	ActiveTold bool
 	// Structure is the stream's, immutable.
 	Structure *Structure
-
-	activeAt, end uint16 // bits into the value: where the bitmask of active decode targets stands or would stand; behind the last field
 }
 
 // Target is the frame's indication for a decode target. Hot path.

@@ -50,7 +50,6 @@ func (r *Reader) Read(value []byte, d *Descriptor) error {
 	if structure == nil {
 		return ErrNoStructure
 	}
-	d.activeAt = uint16(in.at)
 	if has.active {
 		active = in.bits32(int(structure.targets))
 	}
@@ -64,7 +63,7 @@ func (r *Reader) Read(value []byte, d *Descriptor) error {
 		return ErrShort
 	}
 	r.accept(structure, active)
-	d.Structure, d.Active, d.end = r.structure, active, uint16(in.at)
+	d.Structure, d.Active = r.structure, active
 	return nil
 }
 

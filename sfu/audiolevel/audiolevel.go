@@ -9,9 +9,6 @@ import (
 	"time"
 )
 
-// URI names the extension in SDP (RFC 6464 section 4).
-const URI = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
-
 // Silence is the lowest level, in −dBov: digital silence (RFC 6464 section 3).
 const Silence = 127
 
