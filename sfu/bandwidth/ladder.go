@@ -102,6 +102,14 @@ func (l *ladder) reset(now int64) {
 
 func (l *ladder) setRungs(rungs []Rung) { l.count = copy(l.rungs[:], rungs) }
 
+// setCaps replaces the caps. A viewer that no longer insists on a rung is given what fits like one that has just come: where it stood says nothing of its link.
+func (l *ladder) setCaps(caps Caps) {
+	if l.caps.Pinned && !caps.Pinned {
+		l.current = -1
+	}
+	l.caps = caps
+}
+
 // need is the rate that sending a rung takes.
 func (l *ladder) need(i int) float64 { return float64(l.rungs[i].Bitrate) + l.audio }
 

@@ -71,6 +71,15 @@ func TestFirstChoice(t *testing.T) {
 	}
 }
 
+// Back to the automatic choice: what fits, at once, and not where the viewer stood.
+func TestInsistsNoLonger(t *testing.T) {
+	l, e := stand(5_000_000)
+	l.setCaps(Caps{Pinned: true, Rung: 10})
+	require.Equal(t, 10, pass(l, e, 0, sec).ID)
+	l.setCaps(Caps{})
+	require.Equal(t, Choice{ID: 12, Reason: ReasonBest}, l.choose(e, false, sec+ms))
+}
+
 func TestTemporalRungs(t *testing.T) {
 	l, e := stand(1_200_000)
 	l.setRungs([]Rung{{ID: 0, Bitrate: 500_000, FrameShare: 0.5}, {ID: 1, Bitrate: 1_000_000, FrameShare: 1}})

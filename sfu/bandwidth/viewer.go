@@ -68,7 +68,7 @@ func (c Config) withDefaults() Config {
 func (v *Viewer) SetRungs(rungs []Rung) { v.ladder.setRungs(rungs) }
 
 // SetCaps replaces what the viewer allows or insists on.
-func (v *Viewer) SetCaps(caps Caps) { v.ladder.caps = caps }
+func (v *Viewer) SetCaps(caps Caps) { v.ladder.setCaps(caps) }
 
 // SetAudio reserves a rate, in bit/s, that is never given to video.
 func (v *Viewer) SetAudio(bitrate int) { v.ladder.audio = float64(max(bitrate, 0)) }
