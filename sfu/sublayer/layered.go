@@ -77,6 +77,7 @@ func (s *Selector) decideLateLayers(seq uint64, timestamp uint32, l *Layers, r *
 
 // insertPicture remembers a picture all of whose packets are late, behind the newest.
 func (s *Selector) insertPicture(timestamp uint32, l *Layers, r *run) *picture {
+	s.highest = max(s.highest, l.Temporal)
 	p := &s.pictures[s.newest]
 	s.newest = (s.newest + 1) % picturesKept
 	s.pictures[s.newest] = *p

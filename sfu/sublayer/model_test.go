@@ -513,3 +513,21 @@ func ExampleSelector() {
 	// true 2
 	// false 0
 }
+
+// A layer all of whose frames came late, and were left out, is a layer: a viewer without it has not got everything.
+func TestWholeCountsLateLayers(t *testing.T) {
+	var s sublayer.Selector
+	s.Start(70000, 1000, sublayer.Target{Spatial: 0, Temporal: 1, Decode: -1})
+	take := func(seq uint64, temporal uint8, flags sublayer.Flags) sublayer.Verdict {
+		l := sublayer.Layers{Temporal: temporal, Flags: flags | sublayer.Layered | sublayer.FrameStart | sublayer.FrameEnd}
+		return s.Take(seq, uint32(seq-70000)*3000, true, &l).Verdict
+	}
+	require.Equal(t, sublayer.Keep, take(70000, 0, sublayer.Keyframe))
+	require.Equal(t, sublayer.Keep, take(70002, 1, sublayer.SwitchPoint|sublayer.Predicted))
+	require.Equal(t, sublayer.Fill, take(70001, 2, sublayer.SwitchPoint|sublayer.Predicted), "late, and not wanted")
+	s.Aim(sublayer.All)
+	require.Equal(t, sublayer.Keep, take(70003, 0, sublayer.Predicted))
+	require.False(t, s.Whole())
+	require.Equal(t, sublayer.Keep, take(70004, 2, sublayer.SwitchPoint|sublayer.Predicted))
+	require.True(t, s.Whole())
+}
