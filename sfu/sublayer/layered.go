@@ -67,7 +67,7 @@ func (s *Selector) decideLateLayers(seq uint64, timestamp uint32, l *Layers, r *
 		return false
 	}
 	below := p.seen & (bit >> 1)
-	if l.Spatial > p.top || l.has(InterLayer) && below != 0 && p.kept&^p.spoilt&below == 0 || !p.key && s.sparesLate(p.top, l, r) {
+	if l.Spatial > p.top || l.has(InterLayer) && below != 0 && p.kept&^p.spoilt&below == 0 || !p.key && s.sparesLate(seq, p.top, l, r) {
 		s.giveUp(seq, timestamp, l, r)
 		return false
 	}
@@ -85,14 +85,19 @@ func (s *Selector) insertPicture(timestamp uint32, l *Layers, r *run) *picture {
 	return p
 }
 
-// sparesLate reports whether a late frame is left out: others of its layer were, or could be.
-func (s *Selector) sparesLate(top uint8, l *Layers, r *run) bool {
+// sparesLate reports whether a late frame is left out: others of its layer were, or could be. What the viewer can decode since a keyframe says nothing of frames from
+// before it.
+func (s *Selector) sparesLate(seq uint64, top uint8, l *Layers, r *run) bool {
 	if !l.has(Predicted) {
 		return false
 	}
+	intact := s.intact
+	if seq <= s.keyAfter {
+		intact = r.intact
+	}
 	bit := uint8(1) << (l.Spatial & 7)
 	based := !l.has(InterLayer) || bit == 1 || r.intact&(bit>>1) != 0
-	return r.intact&bit == 0 || !based || l.Spatial != top && top != All.Spatial && (s.intact&bit == 0 || s.spares(top, l.Spatial, l))
+	return r.intact&bit == 0 || !based || l.Spatial != top && top != All.Spatial && (intact&bit == 0 || s.spares(intact, top, l.Spatial, l))
 }
 
 // giveUp notes that a late frame of a run is left out, on which frames up to the next keyframe may depend.
@@ -219,7 +224,7 @@ func (s *Selector) wants(p *picture, spatial uint8, l *Layers) bool {
 		s.wantsKey = s.wantsKey || !based || spatial == p.top
 		s.intact &^= bit
 		return false
-	case !sync && s.spares(p.top, spatial, l):
+	case !sync && s.spares(s.intact, p.top, spatial, l):
 		s.intact &^= bit
 		return false
 	}
@@ -229,8 +234,8 @@ func (s *Selector) wants(p *picture, spatial uint8, l *Layers) bool {
 	return true
 }
 
-// spares reports whether a frame below the highest layer sent can be left out: no layer above depends on it (K-SVC), and there is one that can be decoded.
-func (s *Selector) spares(top, spatial uint8, l *Layers) bool {
-	above := s.intact >> (spatial + 1)
+// spares reports whether a frame below the highest layer sent can be left out: no layer above depends on it (K-SVC), and there is one that is intact.
+func (s *Selector) spares(intact, top, spatial uint8, l *Layers) bool {
+	above := intact >> (spatial + 1)
 	return spatial < top && s.target.Spatial != All.Spatial && l.has(NotInterLayer) && l.has(Predicted) && !s.mixed && above&(1<<(top-spatial)-1) != 0
 }
